@@ -1,0 +1,288 @@
+"""Every setting, its type, unit, default and range; read from one TOML file.
+
+Settings come from a program's flags, else from the file named by `--config`, else from `config.toml` in the working
+directory, else from the defaults here. An unknown key is refused: a misspelt setting must not silently do nothing.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from senbetsu.errors import ConfigError
+from senbetsu.messages import MAX_ITEMS
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+Endpoint = Annotated[str, Field(pattern=r"^tcp://(\[[0-9a-fA-F:]+\]|[^:/\s]+):[0-9]{1,5}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+DEFAULT_CONFIG = Path("config.toml")
+
+
+class Section(BaseModel):
+    """A table of the file: closed (unknown keys refused) and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ModelSection(Section):
+    """Which backbone looks at the parts."""
+
+    backbone: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+    """Name of the frozen feature network."""
+    input_size: Annotated[int, Field(ge=96, le=1024, multiple_of=32)] = 224
+    """Side of the square picture that the network sees, in pixels."""
+
+
+class EngineSection(Section):
+    """What computes the scores. A profile is bound to the engine and precision that it was calibrated on."""
+
+    kind: Literal["auto", "openvino", "torch"] = "auto"
+    """auto: torch where there is a CUDA device, else openvino."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 in openvino on a CPU that has it, fp16 in torch on CUDA, else fp32."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    """torch only."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads; 0: all cores."""
+    max_batch: Annotated[int, Field(ge=1, le=256)] = 8
+    """Most parts in one batch. Batches are padded to 1, 2, 4, 8, ... up to this."""
+
+
+class TrainSection(Section):
+    """How the embedding is learned."""
+
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    """Gradient steps."""
+    margin: Annotated[float, Field(gt=0, le=4)] = 0.2
+    """Margin alpha of the triplet loss, in squared L2 distance of unit vectors."""
+    labels_per_batch: Annotated[int, Field(ge=2, le=256)] = 8
+    """P of P x K batches (or as many as there are)."""
+    images_per_label: Annotated[int, Field(ge=2, le=256)] = 32
+    """K of P x K batches."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 1e-2
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Parts that judge what was learned are left out of learning, one fold after the other."""
+
+
+class CalibrateSection(Section):
+    """What the threshold promises. Leave both out to get 1 % expected, or the tightest that the parts support."""
+
+    false_reject_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Promise: the share of good parts that is rejected. A promise that the parts do not support is refused."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Makes the promise a bound that holds with this confidence; without it the promise is the expected rate."""
+
+    @model_validator(mode="after")
+    def _confidence_needs_a_rate(self) -> Self:
+        if self.confidence is not None and self.false_reject_rate is None:
+            raise ValueError("confidence needs false_reject_rate: it says with what confidence that rate is kept")
+        return self
+
+
+class CameraSection(Section):
+    """One camera."""
+
+    name: Name
+    kind: Literal["folder", "opencv"]
+    """folder: replays pictures or a video; its results are marked simulated. opencv: V4L2 device, RTSP, or video file."""
+    source: Annotated[str, Field(min_length=1)]
+    """folder: path of a folder, picture or video. opencv: device number, device path, URL or file."""
+    gate: Name
+    trigger: Literal["software", "free_run"] = "software"
+    """software: a frame is taken for each trigger request. free_run: every frame is judged; no gate opens by it."""
+    rate_hz: Annotated[float, Field(gt=0, le=10_000)] = 10.0
+    """folder: frames a second in free run."""
+    loop: bool = False
+    """folder: begin again at the end."""
+    buffer_frames: Annotated[int, Field(ge=2, le=1024)] = 16
+    """Frames that may wait to be judged; a part beyond them is REJECT/OVERLOAD."""
+    silent_ms: Annotated[float, Field(gt=0, le=600_000)] = 2000.0
+    """A camera that delivers no frame (and answers no control read) for this long is in fault."""
+
+
+class GateSection(Section):
+    """One gate: the place where a PLC lets a part through or not."""
+
+    name: Name
+    unit_id: Annotated[int, Field(ge=1, le=247)] = 1
+    """Modbus unit id of the gate's table."""
+    deadline_ms: Annotated[float, Field(gt=0, le=60_000)] = 100.0
+    """From trigger to verdict, unless the PLC names another with the trigger."""
+    items: Annotated[int, Field(ge=1, le=MAX_ITEMS)] = 1
+    """Items a frame holds; every one is a look that must pass."""
+    allow_simulated: bool = False
+    """Let simulated parts pass, where the PLC's control bit allows it too."""
+
+
+class DaemonSection(Section):
+    """The program that looks."""
+
+    publish: Endpoint = "tcp://127.0.0.1:5556"
+    """PUB socket of results, heartbeats and states."""
+    request: Endpoint = "tcp://127.0.0.1:5557"
+    """ROUTER socket of triggers, replay, acknowledgement and state."""
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9750
+    """Prometheus; 0: any free port."""
+    heartbeat_ms: Annotated[float, Field(ge=10, le=400)] = 100.0
+    replay_results: Annotated[int, Field(ge=16, le=10_000_000)] = 65_536
+    """Newest results kept for replay."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Longest that a part waits for company in its batch; 0: a batch is whatever waits when the engine is free."""
+    engine_check_ms: Annotated[float, Field(ge=50, le=1000)] = 500.0
+    """When no part came for this long, the engine judges a stored frame whose score is known."""
+    engine_stall_ms: Annotated[float, Field(gt=0, le=600_000)] = 2000.0
+    """An engine that is busy with one batch for longer is in fault."""
+
+
+class BridgeSection(Section):
+    """The program that talks to the PLC."""
+
+    subscribe: Endpoint = "tcp://127.0.0.1:5556"
+    request: Endpoint = "tcp://127.0.0.1:5557"
+    modbus_host: str = "127.0.0.1"
+    modbus_port: Port = 5020
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port = 9751
+    """Prometheus; 0: any free port."""
+    state_dir: Path = Path("var")
+    """Keeps the run number over restarts."""
+    daemon_silent_ms: Annotated[float, Field(ge=100, le=60_000)] = 500.0
+    """No heartbeat of the daemon for this long: parts are rejected, reason LINK."""
+    plc_silent_ms: Annotated[float, Field(ge=100, le=60_000)] = 1000.0
+    """The PLC's heartbeat unchanged for this long: HELD, triggers refused."""
+
+
+class Config(Section):
+    """All settings."""
+
+    instance: Name = "line1"
+    """Name of this line in messages and metrics."""
+    artifacts: Path = Path("artifacts")
+    """Folder of embedding.* and profile.*."""
+    recipe: Annotated[int, Field(ge=1, le=65535)] = 1
+    """Number by which the PLC knows what is inspected."""
+    model: ModelSection = ModelSection()
+    engine: EngineSection = EngineSection()
+    train: TrainSection = TrainSection()
+    calibrate: CalibrateSection = CalibrateSection()
+    cameras: tuple[CameraSection, ...] = ()
+    gates: tuple[GateSection, ...] = ()
+    daemon: DaemonSection = DaemonSection()
+    bridge: BridgeSection = BridgeSection()
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> Self:
+        for what, names in (
+            ("cameras.name", [camera.name for camera in self.cameras]),
+            ("gates.name", [gate.name for gate in self.gates]),
+            ("gates.unit_id", [gate.unit_id for gate in self.gates]),
+        ):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"{what}: {sorted(twice)[0]!r} is used twice; each needs its own")
+        gates = {gate.name: gate for gate in self.gates}
+        looks = dict.fromkeys(gates, 0)
+        for camera in self.cameras:
+            if camera.gate not in gates:
+                raise ValueError(
+                    f"cameras.{camera.name}.gate: {camera.gate!r} is not a gate; gates are {', '.join(gates) or '(none)'}"
+                )
+            looks[camera.gate] += gates[camera.gate].items
+            if looks[camera.gate] > MAX_ITEMS:
+                raise ValueError(f"gates.{camera.gate}: more than {MAX_ITEMS} looks a part (cameras x items)")
+        return self
+
+    def gate(self, name: str) -> GateSection:
+        """The gate of that name. Raises KeyError."""
+        for gate in self.gates:
+            if gate.name == name:
+                return gate
+        raise KeyError(name)
+
+    def cameras_of(self, gate: str) -> tuple[CameraSection, ...]:
+        """The cameras whose looks make the verdict at a gate, in the file's order."""
+        return tuple(camera for camera in self.cameras if camera.gate == gate)
+
+
+def load_config(path: Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read the settings.
+
+    Args:
+        path: the file given by `--config`; None: `config.toml` of the working directory if there is one.
+        overrides: values from flags by dotted name (`{"engine.precision": "fp32"}`); None values are left out.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, or a setting is unknown, of the wrong type or out of range.
+    """
+    document: dict[str, Any] = {}
+    where = "flags"
+    if path is None and DEFAULT_CONFIG.is_file():
+        path = DEFAULT_CONFIG
+    if path is not None:
+        where = str(path)
+        document = _read_toml(path)
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            _put(document, dotted, value)
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file; give an existing one with --config, or leave it out") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _put(document: dict[str, Any], dotted: str, value: object) -> None:
+    """Set `a.b` or `cameras.0.source` in nested tables and lists."""
+    *parents, last = dotted.split(".")
+    at: Any = document
+    try:
+        for key in parents:
+            at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+        if isinstance(at, list):
+            at[int(last)] = value
+        else:
+            at[last] = value
+    except (IndexError, ValueError, AttributeError, TypeError):
+        raise ConfigError(f"--set {dotted}: there is no such setting in the config file") from None
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """One line a fault: the field's path, what was found, what is allowed."""
+    lines = []
+    for fault in error.errors():
+        path = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            *section, _ = fault["loc"]
+            known = ", ".join(_keys_of(section))
+            lines.append(f"{where}: {path}: unknown setting; allowed here: {known}")
+        elif not path:
+            lines.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}")
+        else:
+            lines.append(f"{where}: {path} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
+
+
+def _keys_of(section: list[int | str]) -> list[str]:
+    at: type[BaseModel] = Config
+    for part in section:
+        if isinstance(part, int):
+            continue
+        annotation = at.model_fields[part].annotation
+        arguments = getattr(annotation, "__args__", ())
+        at = arguments[0] if arguments else annotation  # type: ignore[assignment]
+    return list(at.model_fields)

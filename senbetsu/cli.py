@@ -1,0 +1,43 @@
+"""The `senbetsu` command. It starts a program in its own right (as `python -m PROGRAM`) and never imports one."""
+
+import os
+import sys
+
+from senbetsu import __version__
+
+PROGRAMS = {
+    "train": "learn the embedding from normal parts, and from defects where there are some",
+    "calibrate": "find centroid, threshold and the claim they support, from normal parts",
+    "score": "judge pictures; one line of JSON each",
+    "evaluate": "measure defects found and good parts rejected, on parts whose kind is known",
+    "daemon": "watch the line: camera, batches, verdicts, ZeroMQ",
+    "bridge": "pass the verdicts to a PLC (Modbus TCP), failing safe",
+    "simulated-plc": "a PLC to try the line with",
+}
+
+
+def usage() -> str:
+    """The text of `senbetsu --help`."""
+    width = max(map(len, PROGRAMS))
+    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in PROGRAMS.items()]
+    return "\n".join(["usage: senbetsu PROGRAM [flags]", "", *lines, "", "senbetsu PROGRAM --help says more."])
+
+
+def main() -> int:
+    """Replace this process by the program that was asked for."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())  # noqa: T201
+        return 0 if arguments else 2
+    program, *rest = arguments
+    if program == "--version":
+        print(f"senbetsu {__version__}")  # noqa: T201
+        return 0
+    if program not in PROGRAMS:
+        print(f"senbetsu: error: no program {program!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
+        return 2
+    os.execv(sys.executable, [sys.executable, "-m", program.replace("-", "_"), *rest])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

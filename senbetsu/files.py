@@ -1,0 +1,42 @@
+"""Files that are whole or not there: hashes, and writes that a power cut cannot leave half done."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from senbetsu.errors import UserError
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name, fsync, rename: readers see the old file or the new one, whole.
+
+    Raises:
+        UserError: the folder cannot be made or written to, or the disk is full; the old file stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary_is_there = temporary.parent.is_dir() and temporary.exists()
+        if temporary_is_there:
+            temporary.unlink()
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror}; give a folder with write permission and free space "
+            "(--artifacts, --output)"
+        ) from error

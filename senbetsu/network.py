@@ -87,14 +87,20 @@ class FeatureNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = load_backbone()
+        self._compute_dtype = torch.float32
+
+    def use(self, dtype: torch.dtype) -> None:
+        """Let the backbone compute in `dtype`, channels last; what follows it stays in float32."""
+        self._compute_dtype = dtype
+        self.backbone.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, H, W, 3) uint8 BGR -> whole (B, F) and windows (B, 9, F)."""
         x = (images.permute(0, 3, 1, 2).to(torch.float32) - NORMALISATION_MEAN) / NORMALISATION_SCALE
-        x = self.backbone.bn1(self.backbone.conv_stem(x))  # type: ignore[operator]
+        x = self.backbone.bn1(self.backbone.conv_stem(x.to(self._compute_dtype)))  # type: ignore[operator]
         maps = []
         for number, block in enumerate(self.backbone.blocks):  # type: ignore[arg-type]
             x = block(x)
             if number in BLOCKS:
-                maps.append(x)
+                maps.append(x.float())
         return pyramid_statistics(maps)

@@ -1,0 +1,91 @@
+"""The network as an OpenVINO model: exported once, kept in the cache, its constants filled in when an engine is built.
+
+Conversion takes seconds and depends only on the network; what a profile brings arrives as extra inputs, which are turned
+into constants here. So a daemon starts quickly, and a new profile needs no conversion.
+"""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import openvino as ov
+import torch
+from openvino import opset13 as ops
+from torch import Tensor, nn
+
+import senbetsu.network
+import senbetsu.scoring
+from senbetsu.cache import cache_folder
+from senbetsu.files import sha256_of_file
+from senbetsu.network import backbone_sha256
+
+log = logging.getLogger(__name__)
+
+
+def openvino_model(network: nn.Module, input_size: int, constants: Sequence[Tensor] = ()) -> ov.Model:
+    """The network as a model with one input, (?, S, S, 3) uint8.
+
+    Args:
+        network: takes images and then the constants.
+        input_size: S, pixels.
+        constants: values of all further arguments, folded in.
+    """
+    model = _cached_model(network, input_size, constants)
+    for parameter, value in zip(list(model.get_parameters())[1:], constants, strict=True):
+        constant = ops.constant(value.numpy())
+        parameter.output(0).replace(constant.output(0))
+        model.remove_parameter(parameter)
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _cached_model(network: nn.Module, input_size: int, constants: Sequence[Tensor]) -> ov.Model:
+    folder = cache_folder() / "graphs" / _key(network, input_size, constants)
+    if folder.is_dir():
+        try:
+            return ov.Core().read_model(folder / "graph.xml")
+        except RuntimeError as error:
+            log.warning("%s: cached graph is damaged (%s); converting again", folder, error)
+            shutil.rmtree(folder, ignore_errors=True)
+    model = _convert(network, input_size, constants)
+    _keep(model, folder)
+    return model
+
+
+def _key(network: nn.Module, input_size: int, constants: Sequence[Tensor]) -> str:
+    """Whatever the exported graph depends on: code, weights, versions, shapes."""
+    sources = [sha256_of_file(Path(str(module.__file__))) for module in (senbetsu.network, senbetsu.scoring)]
+    facts = [
+        type(network).__name__, input_size, [tuple(c.shape) for c in constants], sources, backbone_sha256(),
+        torch.__version__, ov.get_version(), sha256_of_file(Path(__file__)),
+    ]  # fmt: skip
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _convert(network: nn.Module, input_size: int, constants: Sequence[Tensor]) -> ov.Model:
+    log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
+    examples = (torch.zeros(2, input_size, input_size, 3, dtype=torch.uint8), *constants)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            network.eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
+        )
+        return ov.convert_model(program)
+
+
+def _keep(model: ov.Model, folder: Path) -> None:
+    """Into the cache, whole or not at all. A cache that cannot be written costs time at the next start, nothing else."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            ov.save_model(model, made / "graph.xml", compress_to_fp16=False)
+            made.rename(folder)
+    except OSError as error:
+        log.warning("%s: cannot keep the converted graph (%s); the next start converts again", folder, error.strerror)

@@ -1,0 +1,69 @@
+"""Which engine runs here, and building it. What "auto" means is decided once, before anything is calibrated or bound."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from senbetsu.config import EngineSection
+from senbetsu.engine.interface import Engine
+from senbetsu.errors import ConfigError
+from senbetsu.scoring import Scorer, ScoringNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """What computes, with nothing left to "auto". A profile is bound to `kind` and `precision`."""
+
+    kind: Literal["openvino", "torch"]
+    precision: Literal["fp32", "bf16", "fp16"]
+    device: str
+
+
+def choose_engine(section: EngineSection) -> EngineChoice:
+    """Resolve "auto" for this machine.
+
+    Raises:
+        ConfigError: the setting asks for a device or precision that is not here.
+    """
+    cuda = torch.cuda.is_available()
+    if section.device.startswith("cuda") and not cuda:
+        raise ConfigError(f"engine.device = {section.device!r}: no CUDA device is usable here; set it to auto or cpu")
+    wants_cuda = cuda and section.device != "cpu"
+    kind = section.kind if section.kind != "auto" else ("torch" if wants_cuda else "openvino")
+    if kind == "openvino" and section.device.startswith("cuda"):
+        raise ConfigError(f"engine.device = {section.device!r}: openvino runs on the CPU; set engine.kind to torch or auto")
+    device = "cpu" if kind == "openvino" or not wants_cuda else ("cuda" if section.device == "auto" else section.device)
+    if section.precision != "auto":
+        if section.precision == "fp16" and device == "cpu":
+            raise ConfigError("engine.precision = 'fp16': a CPU runs fp32 or bf16; set one of these or auto")
+        return EngineChoice(kind, section.precision, device)
+    if device != "cpu":
+        return EngineChoice(kind, "fp16", device)
+    if kind == "openvino":
+        from senbetsu.engine.openvino import cpu_has_bf16
+
+        return EngineChoice(kind, "bf16" if cpu_has_bf16() else "fp32", device)
+    return EngineChoice(kind, "fp32", device)
+
+
+def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
+    """1, 2, 4, 8, ... and the largest itself."""
+    sizes = [1]
+    while sizes[-1] * 2 < max_batch:
+        sizes.append(sizes[-1] * 2)
+    return tuple(sizes) if max_batch == 1 else (*sizes, max_batch)
+
+
+def build_engine(
+    scorer: Scorer, input_size: int, choice: EngineChoice, threads: int = 0, batch_sizes: tuple[int, ...] = (1,)
+) -> Engine:
+    """An engine, warmed up at every batch size."""
+    constants = scorer.constants()
+    if choice.kind == "openvino":
+        from senbetsu.engine.openvino import OpenVINOEngine
+
+        return OpenVINOEngine(ScoringNetwork(), constants, input_size, choice.precision, threads, batch_sizes)
+    from senbetsu.engine.pytorch import TorchEngine
+
+    return TorchEngine(ScoringNetwork(), constants, input_size, choice.precision, choice.device, threads, batch_sizes)

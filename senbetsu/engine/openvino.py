@@ -1,0 +1,86 @@
+"""The CPU's engine: OpenVINO, one compiled model a batch size, pictures read where the caller put them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from senbetsu.engine.graph import openvino_model
+from senbetsu.engine.interface import EngineFault, Scores
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU computes in bf16 natively."""
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class CompiledGraph:
+    """A network compiled for some batch sizes that read from one shared input buffer.
+
+    `inputs` (batch_sizes[-1], S, S, 3) uint8; `run` gives views of the outputs, overwritten by the next run.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        constants: Sequence[Tensor],
+        input_size: int,
+        precision: str,
+        threads: int,
+        batch_sizes: Sequence[int],
+    ) -> None:
+        self.batch_sizes = tuple(sorted(batch_sizes))
+        self.inputs: NDArray[np.uint8] = np.zeros((self.batch_sizes[-1], input_size, input_size, 3), np.uint8)
+        core = ov.Core()
+        self.device: str = core.get_property("CPU", "FULL_DEVICE_NAME")
+        properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            properties["INFERENCE_NUM_THREADS"] = threads
+        model = openvino_model(network, input_size, constants)
+        self._requests: dict[int, ov.InferRequest] = {}
+        for size in self.batch_sizes:
+            model.reshape([size, input_size, input_size, 3])
+            request = core.compile_model(model, "CPU", properties).create_infer_request()
+            request.set_input_tensor(ov.Tensor(self.inputs[:size], shared_memory=True))
+            request.infer()
+            self._requests[size] = request
+        self._outputs = {
+            size: tuple(request.get_output_tensor(i).data for i in range(len(model.outputs)))
+            for size, request in self._requests.items()
+        }
+        # One look-up on the hot path: how many parts -> which captured size.
+        self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]
+
+    def run(self, count: int) -> tuple[NDArray[np.float32], ...]:
+        """The outputs of the captured size, padding included. Raises EngineFault."""
+        size = self._size_of[count]
+        try:
+            self._requests[size].infer()
+        except RuntimeError as error:
+            raise EngineFault(f"OpenVINO: {error}") from error
+        return self._outputs[size]
+
+
+class OpenVINOEngine:
+    """See senbetsu.engine.interface.Engine."""
+
+    kind = "openvino"
+
+    def __init__(
+        self, network: nn.Module, constants: Sequence[Tensor], input_size: int, precision: str, threads: int, batch_sizes: Sequence[int]
+    ) -> None:
+        self._graph = CompiledGraph(network, constants, input_size, precision, threads, batch_sizes)
+        self.precision = precision
+        self.device = self._graph.device
+        self.batch_sizes = self._graph.batch_sizes
+        self.inputs = self._graph.inputs
+
+    def run(self, count: int) -> Scores:
+        """Score the first `count` rows of `inputs`. Raises EngineFault."""
+        (scores,) = self._graph.run(count)
+        return Scores(scores[:count, 0], scores[:count, 1], scores[:count, 2])

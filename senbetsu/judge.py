@@ -1,0 +1,39 @@
+"""What every program that judges parts loads: the model, the profile, and the engine that they are folded into."""
+
+from dataclasses import dataclass
+
+from senbetsu.config import Config
+from senbetsu.embedding import load_embedding
+from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine
+from senbetsu.profile import check_binding, load_profile
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """An engine ready to score, and the threshold that decides."""
+
+    engine: Engine
+    threshold: float
+    model_sha256: str
+    profile_sha256: str
+    samples: int
+    """Normal parts behind the threshold."""
+    false_reject_bound: float
+    """Share of good parts rejected, as claimed."""
+
+
+def load_judge(config: Config) -> Judge:
+    """Load and warm up what judges.
+
+    Raises:
+        ArtifactError: artefacts are missing, damaged, or bound to another model, engine or precision.
+        ConfigError: the engine that is asked for is not here.
+    """
+    embedding = load_embedding(config.artifacts)
+    profile = load_profile(config.artifacts, embedding)
+    choice = choose_engine(config.engine)
+    check_binding(profile, embedding, choice, config.artifacts)
+    sizes = batch_sizes_up_to(config.engine.max_batch)
+    engine = build_engine(profile.scorer, embedding.input_size, choice, config.engine.threads, sizes)
+    claim = profile.claim
+    return Judge(engine, profile.threshold, profile.model_sha256, profile.sha256, claim.n, claim.headline_rate)

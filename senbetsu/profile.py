@@ -1,0 +1,121 @@
+"""What `calibrate` leaves behind, and what judges: centroids, whitening, weights, threshold, and the claim.
+
+A profile is bound to the model, input size, engine and precision that it was calibrated with; on any other it is refused.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from senbetsu.artifacts import Tensors, finite, load_artifact, save_artifact
+from senbetsu.conformal import Claim
+from senbetsu.embedding import Embedding
+from senbetsu.engine.load import EngineChoice
+from senbetsu.errors import ArtifactError
+from senbetsu.scoring import Scorer
+from senbetsu.whitening import Whitening
+
+NAME = "profile"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Everything that judges a part but the network itself."""
+
+    scorer: Scorer
+    threshold: float
+    claim: Claim
+    input_size: int
+    engine_kind: str
+    precision: str
+    model_sha256: str
+    recipe: int
+    sha256: str = ""
+    """Of profile.json, which carries that of profile.safetensors: it covers the threshold and all numbers."""
+
+
+def save_profile(folder: Path, profile: Profile, details: dict[str, Any]) -> str:
+    """Write `profile.*`; `details` go into the JSON. Returns the profile's SHA-256."""
+    tensors: Tensors = {}
+    for name in ("metric", "whole", "windows"):
+        whitening: Whitening = getattr(profile.scorer, name)
+        tensors[f"{name}.centroid"] = whitening.centroid.astype(np.float32)
+        tensors[f"{name}.directions"] = whitening.directions.astype(np.float32)
+        tensors[f"{name}.variances"] = whitening.variances
+        tensors[f"{name}.rest_variance"] = np.array([whitening.rest_variance])
+    document = {
+        "model_sha256": profile.model_sha256,
+        "input_size": profile.input_size,
+        "engine": {"kind": profile.engine_kind, "precision": profile.precision},
+        "recipe": profile.recipe,
+        "threshold": profile.threshold,
+        "claim": asdict(profile.claim),
+        "claim_sentence": profile.claim.sentence(),
+        **details,
+    }
+    save_artifact(folder, NAME, tensors, document)
+    return _sha256(folder)
+
+
+def load_profile(folder: Path, embedding: Embedding) -> Profile:
+    """Read `profile.*`.
+
+    Raises:
+        ArtifactError: missing, damaged, a threshold that is not a finite positive number, or made for another model.
+    """
+    tensors, document = load_artifact(folder, NAME, "calibrate")
+    where = folder / f"{NAME}.json"
+    if document.get("model_sha256") != embedding.sha256:
+        raise ArtifactError(
+            f"{where}: calibrated for the model {str(document.get('model_sha256'))[:12]}, but {folder}/embedding.* is "
+            f"{embedding.sha256[:12]}; run `senbetsu calibrate` again"
+        )
+    threshold = finite(document, "threshold", where, "calibrate")
+    if threshold <= 0:
+        raise ArtifactError(f"{where}: threshold = {threshold}: must be over 0; run `senbetsu calibrate` again")
+    try:
+        scorer = Scorer(
+            embedding.head, _whitening(tensors, "metric"), _whitening(tensors, "whole"), _whitening(tensors, "windows"),
+            embedding.fusion,
+        )  # fmt: skip
+        return Profile(
+            scorer=scorer,
+            threshold=threshold,
+            claim=Claim(**document["claim"]),
+            input_size=int(document["input_size"]),
+            engine_kind=str(document["engine"]["kind"]),
+            precision=str(document["engine"]["precision"]),
+            model_sha256=embedding.sha256,
+            recipe=int(document["recipe"]),
+            sha256=_sha256(folder),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{where}: incomplete ({error!r}); run `senbetsu calibrate` again") from error
+
+
+def check_binding(profile: Profile, embedding: Embedding, choice: EngineChoice, folder: Path) -> None:
+    """Refuse to judge with another engine, precision or input size than was calibrated. Raises ArtifactError."""
+    bound = (profile.engine_kind, profile.precision, profile.input_size)
+    here = (choice.kind, choice.precision, embedding.input_size)
+    if bound != here:
+        raise ArtifactError(
+            f"{folder}/{NAME}.json: calibrated with engine {bound[0]}, {bound[1]}, {bound[2]} px, but here it would run "
+            f"with {here[0]}, {here[1]}, {here[2]} px; run `senbetsu calibrate` on this machine, or set engine.kind and "
+            "engine.precision to what it was calibrated with"
+        )
+
+
+def _whitening(tensors: Tensors, name: str) -> Whitening:
+    return Whitening(
+        tensors[f"{name}.centroid"].astype(np.float64),
+        tensors[f"{name}.directions"].astype(np.float64),
+        tensors[f"{name}.variances"].astype(np.float64),
+        float(tensors[f"{name}.rest_variance"][0]),
+    )
+
+
+def _sha256(folder: Path) -> str:
+    return hashlib.sha256((folder / f"{NAME}.json").read_bytes()).hexdigest()

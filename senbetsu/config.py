@@ -64,6 +64,8 @@ class TrainSection(Section):
     """K of P x K batches."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 1e-2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Share of the statistics that is hidden from the head at each step."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts that judge what was learned are left out of learning, one fold after the other."""
 

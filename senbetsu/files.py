@@ -40,3 +40,20 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"{path}: cannot be written: {error.strerror}; give a folder with write permission and free space "
             "(--artifacts, --output)"
         ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before the work, not after it, whether its result can be written. Makes the folder.
+
+    Raises:
+        UserError: it cannot.
+    """
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written to: {error.strerror}; give a folder with write permission (--artifacts)"
+        ) from error

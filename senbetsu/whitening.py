@@ -80,3 +80,19 @@ def fit_whitening(moments: Moments, rank: int) -> Whitening:
     return Whitening(
         moments.mean.copy(), np.ascontiguousarray(vectors[:, ::-1]), np.maximum(values, floor), max(rest, floor)
     )
+
+
+def fit_isotropic(moments: Moments) -> Whitening:
+    """The centroid, with every direction counting the same: plain L2 distance, in units of the parts' own spread.
+
+    This is for a learned space. Learning squeezes the normal parts together in every direction but the one that leads
+    towards the defects, where some spread is left; whitening would divide just that direction away.
+
+    Raises:
+        ValueError: fewer than two parts.
+    """
+    if moments.count < 2:
+        raise ValueError(f"a centroid needs at least two parts, found {moments.count}")
+    places, dimensions = moments.mean.shape
+    variance = max(float(np.trace(moments.scatter)) / (moments.count * places * dimensions), 1e-12)
+    return Whitening(moments.mean.copy(), np.eye(dimensions), np.full(dimensions, variance), 1.0)

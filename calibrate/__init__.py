@@ -1,0 +1,1 @@
+"""Normal parts -> centroid, whitening, threshold and the claim that they support. Writes artifacts/profile.*"""

@@ -1,0 +1,91 @@
+"""Which parts fit the model, and which set the threshold.
+
+split: the model is what `train` kept of the normals that it saw; every part that it did not see goes to the threshold.
+cross: too few unseen parts. Every part is scored by a model (head, centroid, whitening) that was made without its fold;
+the model that will judge is fitted on all.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate.parts import Part
+from senbetsu.conformal import Claim
+from senbetsu.embedding import Embedding, NormalMoments, fit_scorer, normal_moments
+from senbetsu.engine import EngineChoice, build_engine
+from senbetsu.errors import UserError
+from senbetsu.features import Features, extract_features
+from senbetsu.moments import Moments
+from senbetsu.pictures import score_pictures
+from senbetsu.scoring import Scorer
+
+log = logging.getLogger("calibrate")
+
+BATCH = 8
+
+
+def fit_and_score(
+    embedding: Embedding, claim: Claim, parts: Sequence[Part], choice: EngineChoice, threads: int
+) -> tuple[Scorer, list[Part], NDArray[np.float64]]:
+    """The model that will judge, the parts that set the threshold, and their scores (n,) through the line's engine."""
+    if claim.method == "split":
+        scorer = fit_scorer(embedding.head, embedding.moments, embedding.fusion)
+        unseen = [part for part in parts if part.fold is None]
+        return scorer, unseen, _scores(scorer, embedding, unseen, choice, threads, "scoring")
+    return _cross(embedding, parts, choice, threads)
+
+
+def _scores(
+    scorer: Scorer, embedding: Embedding, parts: Sequence[Part], choice: EngineChoice, threads: int, what: str
+) -> NDArray[np.float64]:
+    engine = build_engine(scorer, embedding.input_size, choice, threads, (BATCH,))
+    results = list(score_pictures(engine, [part.path for part in parts], what))
+    for result in results:
+        if result.error is not None:
+            raise UserError(f"{result.error} (it could be read a moment ago)")
+    return np.array([result.score for result in results])
+
+
+def _cross(
+    embedding: Embedding, parts: Sequence[Part], choice: EngineChoice, threads: int
+) -> tuple[Scorer, list[Part], NDArray[np.float64]]:
+    features = extract_features([part.path for part in parts], embedding.input_size, "features")
+    folds = _folds(parts, len(embedding.fold_heads))
+    seen = np.array([part.fold is not None for part in parts])
+    unseen_features = features.take(~seen)
+    total = embedding.moments.merged(normal_moments(embedding.head, unseen_features.whole, unseen_features.windows))
+    scores = np.zeros(len(parts))
+    for fold, head in enumerate(embedding.fold_heads):
+        inside = folds == fold
+        if not inside.any():
+            continue
+        without = _without(total, features, inside, head.embed(features.whole))
+        scorer = fit_scorer(head, without, embedding.fusion)
+        held_out = [part for part, is_in in zip(parts, inside, strict=True) if is_in]
+        what = f"scoring fold {fold + 1} of {len(embedding.fold_heads)}"
+        scores[inside] = _scores(scorer, embedding, held_out, choice, threads, what)
+    return fit_scorer(embedding.head, total, embedding.fusion), list(parts), scores
+
+
+def _folds(parts: Sequence[Part], count: int) -> NDArray[np.int64]:
+    """The fold that a part was trained in; those that were not are dealt out, always the same way."""
+    unseen = sorted(part.sha256 for part in parts if part.fold is None)
+    dealt = {sha256: number % count for number, sha256 in enumerate(unseen)}
+    return np.array([dealt[part.sha256] if part.fold is None else part.fold for part in parts])
+
+
+def _without(
+    total: NormalMoments, features: Features, inside: NDArray[np.bool_], embedded: NDArray[np.float64]
+) -> NormalMoments:
+    """Moments without a fold. The fold's own head gives other embeddings, so these are taken of the parts at hand."""
+    held_out = features.take(inside)
+    whole = total.whole.without(Moments.of(held_out.whole))
+    windows = total.windows.without(Moments.of(held_out.windows))
+    metric = Moments.of(embedded[~inside])
+    if metric.count < 2 or whole.count < 2:
+        raise UserError(
+            f"{len(features)} normal parts are too few to set a threshold with; show at least 4, better 100 or more"
+        )
+    return NormalMoments(metric, whole, windows)

@@ -1,0 +1,1 @@
+"""Measure what the calibrated line does on parts whose kind is known."""

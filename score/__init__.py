@@ -1,0 +1,1 @@
+"""Judge pictures with what was trained and calibrated; one line of JSON each."""

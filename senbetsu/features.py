@@ -1,0 +1,201 @@
+"""Pictures -> statistics of the frozen backbone, computed once: kept in the cache by the content of each picture.
+
+The reference precision (fp32) is used whatever the line's engine is: what is learned belongs to the parts, not to a PC.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from senbetsu.cache import cache_folder
+from senbetsu.errors import ImageError, UserError
+from senbetsu.files import sha256_of_file
+from senbetsu.images import content_sha256, decode_image, fit, read_bytes
+from senbetsu.network import BACKBONE, FeatureNetwork, backbone_sha256
+
+log = logging.getLogger(__name__)
+
+BATCH = 8
+
+Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]]
+"""Pictures (BATCH, S, S, 3) -> whole (BATCH, F), windows (BATCH, 9, F)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Statistics of N unlike pictures: whole (N, F) and windows (N, 9, F), float32, with each picture's name and content."""
+
+    paths: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    whole: NDArray[np.float32]
+    windows: NDArray[np.float32]
+    unreadable: tuple[tuple[Path, str], ...]
+    """Pictures that were left out, and why."""
+    duplicates: int
+    """Pictures that were left out since another has the same content."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, which: Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> "Features":
+        """Some of the pictures, by index or mask."""
+        chosen = np.arange(len(self))[np.asarray(which)] if len(self) else np.zeros(0, int)
+        return Features(
+            tuple(self.paths[i] for i in chosen),
+            tuple(self.sha256[i] for i in chosen),
+            self.whole[chosen],
+            self.windows[chosen],
+            (),
+            0,
+        )
+
+
+def extract_features(paths: Sequence[Path], input_size: int, what: str) -> Features:
+    """Statistics of all readable pictures, each content once, with a progress bar named `what`.
+
+    Raises:
+        UserError: not one of the pictures is readable.
+    """
+    kept: dict[str, Path] = {}
+    rows: dict[str, NDArray[np.float32]] = {}
+    unreadable: list[tuple[Path, str]] = []
+    cache = _Cache(input_size)
+    extractor = _Extractor(input_size)
+    readable = 0
+    for path in tqdm(paths, desc=what, unit="picture", disable=None, leave=False):
+        try:
+            content = read_bytes(path)
+            sha256 = content_sha256(content)
+            if sha256 in kept:
+                readable += 1
+                continue
+            row = cache.get(sha256)
+            if row is None:
+                fit(decode_image(content, str(path)), extractor.slot())
+                rows.update(_kept(cache, extractor.add(sha256)))
+            else:
+                rows[sha256] = row
+        except ImageError as error:
+            unreadable.append((path, str(error)))
+            continue
+        readable += 1
+        kept[sha256] = path
+    rows.update(_kept(cache, extractor.flush()))
+    for _, reason in unreadable:
+        log.warning("left out: %s", reason)
+    if not kept:
+        raise UserError(f"{what}: none of the {len(paths)} pictures can be read; the first: {unreadable[0][1]}")
+    table = np.stack([rows[sha256] for sha256 in kept])
+    return Features(
+        tuple(kept.values()), tuple(kept), table[:, 0], table[:, 1:], tuple(unreadable), readable - len(kept)
+    )
+
+
+def _kept(cache: "_Cache", made: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    for sha256, row in made.items():
+        cache.put(sha256, row)
+    return made
+
+
+class _Extractor:
+    """Collects pictures into batches and runs the feature network, on CUDA where there is one, else in OpenVINO."""
+
+    def __init__(self, input_size: int) -> None:
+        self._input_size = input_size
+        self._waiting: list[str] = []
+        self._inputs = np.zeros((BATCH, input_size, input_size, 3), np.uint8)
+        self._run: Run | None = None
+
+    def slot(self) -> NDArray[np.uint8]:
+        """Where the next picture goes, (S, S, 3)."""
+        return self._inputs[len(self._waiting)]
+
+    def add(self, sha256: str) -> dict[str, NDArray[np.float32]]:
+        """The picture is in its slot; gives rows (10, F) by content when a batch is full."""
+        self._waiting.append(sha256)
+        return self.flush() if len(self._waiting) == BATCH else {}
+
+    def flush(self) -> dict[str, NDArray[np.float32]]:
+        """Rows of all that waits."""
+        if not self._waiting:
+            return {}
+        whole, windows = self._network()(self._inputs)
+        rows = np.concatenate([whole[:, None], windows], 1)
+        made = {sha256: rows[i].copy() for i, sha256 in enumerate(self._waiting)}
+        self._waiting = []
+        return made
+
+    def _network(self) -> Run:
+        if self._run is None:
+            self._run = _on_cuda() if torch.cuda.is_available() else _on_cpu(self._input_size)
+        return self._run
+
+
+def _on_cuda() -> Run:
+    network = FeatureNetwork().eval().cuda()
+
+    def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            whole, windows = network(torch.from_numpy(images).cuda())
+        return whole.cpu().numpy(), windows.cpu().numpy()
+
+    return run
+
+
+def _on_cpu(input_size: int) -> Run:
+    from senbetsu.engine.openvino import CompiledGraph
+
+    graph = CompiledGraph(FeatureNetwork(), (), input_size, "fp32", 0, (BATCH,))
+
+    def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        np.copyto(graph.inputs, images)
+        return graph.run(BATCH)
+
+    return run
+
+
+class _Cache:
+    """One small file a picture; written whole; a folder that cannot be written to costs time, nothing else."""
+
+    def __init__(self, input_size: int) -> None:
+        import senbetsu.images
+        import senbetsu.network
+
+        code = [sha256_of_file(Path(str(m.__file__))) for m in (senbetsu.network, senbetsu.images)]
+        key = hashlib.sha256(repr((BACKBONE, backbone_sha256(), input_size, code)).encode()).hexdigest()[:16]
+        self._folder = cache_folder() / "features" / key
+        self._works = True
+
+    def _file(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / f"{sha256}.npy"
+
+    def get(self, sha256: str) -> NDArray[np.float32] | None:
+        """Row (10, F), or None where it is not there or damaged."""
+        try:
+            row: NDArray[np.float32] = np.load(self._file(sha256), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return row if row.ndim == 2 and np.isfinite(row).all() else None
+
+    def put(self, sha256: str, row: NDArray[np.float32]) -> None:
+        """Keep a row for the next time."""
+        if not self._works:
+            return
+        path = self._file(sha256)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                np.save(file, row)
+            temporary.replace(path)
+        except OSError as error:
+            self._works = False
+            log.warning("%s: features cannot be kept (%s); they are computed again next time", self._folder, error.strerror)

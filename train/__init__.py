@@ -1,0 +1,1 @@
+"""Learn the embedding from normal parts, and from defects where there are some. Writes artifacts/embedding.*"""

@@ -1,0 +1,38 @@
+# Two commands do all on a fresh machine: `make demo` and `make test`. Each sets up what it needs first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/installed
+CODE   := senbetsu train calibrate score evaluate daemon bridge simulated_plc demo tests benchmarks
+
+.PHONY: install demo test test-slow check bench clean
+
+install: $(STAMP)
+
+# Made again only when the list of dependencies changes; the code itself is used from where it lies.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (the first time this fetches several GB and takes some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo,dev]"
+	@touch $(STAMP)
+
+demo: install
+	@$(BIN)/python -m demo
+
+test: install
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	@$(BIN)/python -m pytest -m slow
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo/out

@@ -46,12 +46,15 @@ class Whitening:
 
 
 def shrinkage(covariance: NDArray[np.float64], count: int) -> float:
-    """Weight of the identity in the shrunk covariance, in [0, 1] (Chen et al. 2010, equation 23)."""
+    """Weight of the identity in the shrunk covariance, in [0, 1].
+
+    Chen et al. 2010, equation 23, for many dimensions (its terms in 2 / D left out), which is scikit-learn's form.
+    """
     dimensions = len(covariance)
     trace = float(np.trace(covariance))
     trace_of_square = float(np.square(covariance).sum())
-    numerator = (1 - 2 / dimensions) * trace_of_square + trace**2
-    denominator = (count + 1 - 2 / dimensions) * (trace_of_square - trace**2 / dimensions)
+    numerator = trace_of_square + trace**2
+    denominator = (count + 1) * (trace_of_square - trace**2 / dimensions)
     return 1.0 if denominator <= 0 else min(1.0, numerator / denominator)
 
 

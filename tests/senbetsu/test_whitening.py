@@ -1,0 +1,72 @@
+"""Whitened distances against scikit-learn and against geometry."""
+
+import numpy as np
+import pytest
+from sklearn.covariance import OAS
+
+from senbetsu.moments import Moments
+from senbetsu.whitening import DISTANCE_FLOOR, fit_isotropic, fit_whitening, shrinkage
+
+
+def correlated(seed: int, count: int, dimensions: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.normal(size=(count, dimensions)) @ random.normal(size=(dimensions, dimensions)) + 5
+
+
+def test_shrinkage_and_distance_are_those_of_scikit_learn() -> None:
+    X = correlated(0, 60, 12)
+    oracle = OAS().fit(X)
+    moments = Moments.of(X)
+    assert shrinkage(moments.scatter / 60, 60) == pytest.approx(oracle.shrinkage_, rel=1e-9)
+    query = correlated(1, 20, 12)
+    np.testing.assert_allclose(
+        np.square(fit_whitening(moments, 12).distance(query[:, None])), oracle.mahalanobis(query), rtol=1e-8
+    )
+
+
+def test_a_truncated_whitening_treats_what_is_left_over_as_one_variance() -> None:
+    X = correlated(2, 300, 10)
+    whitening = fit_whitening(Moments.of(X), 4)
+    covariance = OAS().fit(X).covariance_
+    values, vectors = np.linalg.eigh(covariance)
+    truncated = vectors @ np.diag(np.r_[np.full(6, values[:6].mean()), values[6:]]) @ vectors.T
+    query = correlated(3, 20, 10) - X.mean(0)
+    expected = np.einsum("ni,ij,nj->n", query, np.linalg.inv(truncated), query)
+    np.testing.assert_allclose(np.square(whitening.distance((query + X.mean(0))[:, None])), expected, rtol=1e-7)
+
+
+def test_the_farthest_place_counts() -> None:
+    X = np.random.default_rng(4).normal(size=(50, 3, 4))
+    whitening = fit_whitening(Moments.of(X), 4)
+    part = np.broadcast_to(whitening.centroid, (1, 3, 4)).copy()
+    assert whitening.distance(part)[0] == DISTANCE_FLOOR
+    part[0, 1] += 2.0
+    alone = fit_whitening(Moments.of(X), 4).distance(part)[0]
+    part[0, 2] += 0.5
+    assert whitening.distance(part)[0] == pytest.approx(alone)
+
+
+def test_fewer_parts_than_dimensions_still_give_a_finite_distance() -> None:
+    X = correlated(5, 4, 30)
+    distance = fit_whitening(Moments.of(X), 16).distance(correlated(6, 5, 30)[:, None])
+    assert np.isfinite(distance).all()
+    assert (distance > 0).all()
+
+
+def test_parts_that_do_not_differ_make_any_departure_a_far_one() -> None:
+    whitening = fit_whitening(Moments.of(np.ones((6, 8))), 8)
+    assert whitening.distance(np.ones((1, 1, 8)))[0] == DISTANCE_FLOOR
+    assert whitening.distance(np.full((1, 1, 8), 1.1))[0] > 1e3
+
+
+def test_one_part_is_no_distribution() -> None:
+    for fit in (lambda m: fit_whitening(m, 2), fit_isotropic):
+        with pytest.raises(ValueError, match="at least two parts"):
+            fit(Moments.of(np.ones((1, 2))))
+
+
+def test_isotropic_distance_is_l2_in_units_of_the_parts_spread() -> None:
+    X = np.random.default_rng(7).normal(0, 3, (20_000, 5))
+    whitening = fit_isotropic(Moments.of(X))
+    point = np.array([[[3.0, 4.0, 0.0, 0.0, 0.0]]]) * 3
+    assert whitening.distance(point)[0] == pytest.approx(5, rel=0.02)

@@ -31,7 +31,7 @@ class ModelSection(Section):
 
     backbone: Literal["efficientnet_lite0"] = "efficientnet_lite0"
     """Name of the frozen feature network."""
-    input_size: Annotated[int, Field(ge=96, le=1024, multiple_of=32)] = 224
+    input_size: Annotated[int, Field(ge=128, le=1024, multiple_of=32)] = 224
     """Side of the square picture that the network sees, in pixels."""
 
 

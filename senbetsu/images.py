@@ -21,7 +21,8 @@ SUFFIXES = frozenset(
 )
 VIDEO_SUFFIXES = frozenset(".mp4 .avi .mkv .mov .m4v .webm .mpg .mpeg".split())
 
-cv2.setLogLevel(0)  # every failure is an ImageError here; OpenCV would print it a second time, in its own words
+# Every failure is an ImageError here; OpenCV would print it a second time, in its own words.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_ALPHA_TYPES = (4, 6)

@@ -1,0 +1,162 @@
+"""Pictures for people: the feature space, the scores against the threshold, and parts with their scores."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from senbetsu.files import write_atomically
+
+# Okabe & Ito's palette: told apart with every common colour blindness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+NORMAL_COLOUR, DEFECT_COLOUR, LINE_COLOUR = COLOURS[0], COLOURS[1], "#222222"
+
+Picture = NDArray[np.uint8]
+
+matplotlib.rcParams.update({"svg.hashsalt": "senbetsu", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def png_of(figure: Figure, dpi: int = 150) -> bytes:
+    """A figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure as an SVG element to put into a page."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure)
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def principal_plane(
+    vectors: NDArray[np.floating], reference: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Projection of (N, D) on the two directions in which all of them vary most.
+
+    Returns:
+        points (N, 2), the mean of the `reference` ones (2,), and the share of the variance that each axis carries (2,).
+        Signs are fixed, so that the same vectors always give the same picture.
+    """
+    X = np.asarray(vectors, np.float64)
+    centred = X - X.mean(0)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    axes = np.zeros((2, X.shape[1]))
+    axes[: min(2, len(directions))] = directions[:2]
+    for axis in axes:
+        axis *= np.sign(axis[np.abs(axis).argmax()]) or 1.0
+    points = centred @ axes.T
+    total = float(np.square(sizes).sum()) or 1.0
+    shares = np.zeros(2)
+    shares[: min(2, len(sizes))] = np.square(sizes[:2]) / total
+    return points, points[reference].mean(0), shares
+
+
+def feature_space(
+    before: NDArray[np.floating], after: NDArray[np.floating] | None, labels: Sequence[str], centroid_label: str
+) -> Figure:
+    """The feature space before and after learning, classes in colour, the mean of the normal parts marked."""
+    names = sorted(set(labels), key=lambda name: (name != centroid_label, name))
+    of = np.array(labels)
+    spaces: list[tuple[str, NDArray[np.floating]]] = [("before learning: features of the frozen backbone", before)]
+    if after is not None:
+        spaces.append((f"after learning: the {after.shape[1]}-d embedding", after))
+    figure = Figure(figsize=(5.2 * len(spaces), 4.8), layout="constrained")
+    for number, (title, vectors) in enumerate(spaces):
+        axes = figure.add_subplot(1, len(spaces), number + 1)
+        points, centroid, shares = principal_plane(vectors, of == centroid_label)
+        for index, name in enumerate(names):
+            mine = points[of == name]
+            axes.scatter(
+                mine[:, 0], mine[:, 1], s=9, alpha=0.55, linewidths=0, color=COLOURS[index % len(COLOURS)],
+                label=f"{name} ({len(mine)})",
+            )  # fmt: skip
+        axes.scatter(*centroid, marker="X", s=130, color="white", edgecolors=LINE_COLOUR, linewidths=1.6, zorder=3,
+                     label=f"mean of {centroid_label}")  # fmt: skip
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(f"first direction ({shares[0]:.0%} of the variance)")
+        axes.set_ylabel(f"second direction ({shares[1]:.0%})")
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def draw_feature_space(
+    path: Path,
+    before: NDArray[np.floating],
+    after: NDArray[np.floating] | None,
+    labels: Sequence[str],
+    centroid_label: str = "normal",
+) -> None:
+    """Write `feature_space` as PNG. Vectors (N, D) and (N, 64); `after` is None where nothing was learned.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_atomically(path, png_of(feature_space(before, after, labels, centroid_label)))
+
+
+def score_histogram(
+    normal_scores: NDArray[np.floating], threshold: float, defect_scores: NDArray[np.floating] | None = None
+) -> Figure:
+    """Scores of normal parts (and of defects) on a logarithmic axis, with the threshold as a line."""
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    groups = [("normal parts", np.asarray(normal_scores), NORMAL_COLOUR)]
+    if defect_scores is not None and len(defect_scores):
+        groups.append(("defects", np.asarray(defect_scores), DEFECT_COLOUR))
+    groups = [(name, scores[np.isfinite(scores) & (scores > 0)], colour) for name, scores, colour in groups]
+    everything = np.concatenate([scores for _, scores, _ in groups] + [np.array([threshold])])
+    bins = np.geomspace(everything.min() * 0.98, everything.max() * 1.02, 50)
+    for name, scores, colour in groups:
+        axes.hist(scores, bins, color=colour, alpha=0.7, label=f"{name} ({len(scores)})")
+    axes.axvline(threshold, color=LINE_COLOUR, linewidth=1.4)
+    axes.annotate(
+        f" threshold {threshold:.3f}", (threshold, 1), xycoords=("data", "axes fraction"), va="top", color=LINE_COLOUR
+    )
+    axes.set_xscale("log")
+    ticks = [t for t in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if bins[0] <= t <= bins[-1]]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("score (1: a typical normal part; to the right: farther from the normal parts)")
+    axes.set_ylabel("parts")
+    axes.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def draw_score_histogram(
+    path: Path,
+    normal_scores: NDArray[np.floating],
+    threshold: float,
+    defect_scores: NDArray[np.floating] | None = None,
+) -> None:
+    """Write `score_histogram` as PNG. Raises UserError where the file cannot be written."""
+    write_atomically(path, png_of(score_histogram(normal_scores, threshold, defect_scores)))
+
+
+def draw_montage(path: Path, tiles: Sequence[tuple[Picture, str]], title: str, columns: int = 8) -> None:
+    """Write pictures (H, W, 3) BGR with a caption each as one PNG. Raises UserError where it cannot be written."""
+    rows = max(1, -(-len(tiles) // columns))
+    figure = Figure(figsize=(1.35 * columns, 1.6 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    if not tiles:
+        figure.text(0.5, 0.4, "none", ha="center")
+    for index, (picture, caption) in enumerate(tiles):
+        axes: Any = figure.add_subplot(rows, columns, index + 1)
+        axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        axes.set_axis_off()
+        axes.set_title(caption, fontsize=7.5, pad=2)
+    write_atomically(path, png_of(figure))

@@ -1,0 +1,117 @@
+"""Engines agree with each other, with themselves over batches, and refuse what is not here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from senbetsu.config import EngineSection, load_config
+from senbetsu.embedding import load_embedding
+from senbetsu.engine import Engine, EngineChoice, batch_sizes_up_to, build_engine, choose_engine
+from senbetsu.engine.openvino import cpu_has_bf16
+from senbetsu.errors import ArtifactError, ConfigError
+from senbetsu.images import find_images, fit, read_image
+from senbetsu.judge import load_judge
+from senbetsu.profile import Profile, load_profile
+
+OPENVINO = EngineChoice("openvino", "fp32", "cpu")
+TORCH = EngineChoice("torch", "fp32", "cpu")
+BF16_TOLERANCE = 0.15
+"""Relative, of a score in bf16 against fp32: a profile is bound to its precision, so the two never meet on a line."""
+
+
+@pytest.fixture(scope="module")
+def profile(line) -> Profile:
+    return load_profile(line.artifacts, load_embedding(line.artifacts))
+
+
+@pytest.fixture(scope="module")
+def pictures(line) -> list[np.ndarray]:
+    return [read_image(path) for path in find_images([line.test_normal, line.test_defects])]
+
+
+def scores_of(engine: Engine, pictures: list[np.ndarray], batch: int) -> np.ndarray:
+    rows = []
+    for start in range(0, len(pictures), batch):
+        some = pictures[start : start + batch]
+        for row, picture in enumerate(some):
+            fit(picture, engine.inputs[row])
+        rows.append(np.stack(engine.run(len(some)), 1).copy())
+    return np.concatenate(rows)
+
+
+def test_openvino_and_torch_agree_in_every_score_and_verdict(profile: Profile, pictures: list[np.ndarray]) -> None:
+    fast = scores_of(build_engine(profile.scorer, profile.input_size, OPENVINO, 0, (1, 8)), pictures, 8)
+    reference = scores_of(build_engine(profile.scorer, profile.input_size, TORCH, 0, (1, 8)), pictures, 8)
+    np.testing.assert_allclose(fast, reference, rtol=1e-3)
+    clear = np.abs(reference[:, 0] / profile.threshold - 1) > 1e-2
+    assert ((fast[:, 0] > profile.threshold) == (reference[:, 0] > profile.threshold))[clear].all()
+
+
+@pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU does not compute in bf16")
+def test_bf16_stays_within_its_stated_tolerance(profile: Profile, pictures: list[np.ndarray]) -> None:
+    exact = scores_of(build_engine(profile.scorer, profile.input_size, OPENVINO, 0, (8,)), pictures, 8)
+    choice = EngineChoice("openvino", "bf16", "cpu")
+    rough = scores_of(build_engine(profile.scorer, profile.input_size, choice, 0, (8,)), pictures, 8)
+    np.testing.assert_allclose(rough[:, 0], exact[:, 0], rtol=BF16_TOLERANCE)
+
+
+@pytest.mark.parametrize("choice", [OPENVINO, TORCH])
+def test_a_parts_score_does_not_depend_on_its_batch(profile: Profile, pictures: list[np.ndarray], choice: EngineChoice) -> None:
+    engine = build_engine(profile.scorer, profile.input_size, choice, 0, (1, 2, 4, 8))
+    one_by_one = scores_of(engine, pictures[:7], 1)
+    np.testing.assert_allclose(scores_of(engine, pictures[:7], 7), one_by_one, rtol=1e-4)
+    np.testing.assert_allclose(scores_of(engine, pictures[:7], 3), one_by_one, rtol=1e-4)
+
+
+def test_a_picture_whose_statistics_are_not_finite_gives_no_finite_score(profile: Profile) -> None:
+    broken = [c.clone() for c in profile.scorer.constants()]
+    broken[0][0, 0] = torch.nan
+    from senbetsu.engine.openvino import OpenVINOEngine
+    from senbetsu.scoring import ScoringNetwork
+
+    engine = OpenVINOEngine(ScoringNetwork(), broken, profile.input_size, "fp32", 0, (1,))
+    assert not np.isfinite(engine.run(1).score[0])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_reference(profile: Profile, pictures: list[np.ndarray]) -> None:
+    reference = scores_of(build_engine(profile.scorer, profile.input_size, TORCH, 0, (8,)), pictures, 8)
+    exact = EngineChoice("torch", "fp32", "cuda")
+    np.testing.assert_allclose(
+        scores_of(build_engine(profile.scorer, profile.input_size, exact, 0, (1, 8)), pictures, 8), reference, rtol=5e-3
+    )
+    half = EngineChoice("torch", "fp16", "cuda")
+    np.testing.assert_allclose(
+        scores_of(build_engine(profile.scorer, profile.input_size, half, 0, (1, 8)), pictures, 8), reference, rtol=BF16_TOLERANCE
+    )
+
+
+def test_auto_never_survives_the_choice() -> None:
+    choice = choose_engine(EngineSection())
+    assert choice.kind in ("openvino", "torch")
+    assert choice.precision in ("fp32", "bf16", "fp16")
+    assert choose_engine(EngineSection(device="cpu")).kind == "openvino"
+    assert choose_engine(EngineSection(kind="torch", device="cpu")) == TORCH
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"engine\.device.*no CUDA device"):
+        choose_engine(EngineSection(device="cuda"))
+    with pytest.raises(ConfigError, match=r"engine\.precision = 'fp16'"):
+        choose_engine(EngineSection(kind="torch", precision="fp16"))
+
+
+def test_batch_sizes_double_up_to_the_largest() -> None:
+    assert [batch_sizes_up_to(n) for n in (1, 2, 3, 8, 12)] == [(1,), (1, 2), (1, 2, 3), (1, 2, 4, 8), (1, 2, 4, 8, 12)]
+
+
+def test_a_profile_of_another_precision_is_refused_with_what_to_do(line, tmp_path: Path) -> None:
+    made_with = load_profile(line.artifacts, load_embedding(line.artifacts)).precision
+    other = "fp32" if made_with != "fp32" else "bf16"
+    config = load_config(None, {"artifacts": line.artifacts, "engine.precision": other})
+    with pytest.raises(ArtifactError, match=r"calibrated with engine .* run `senbetsu calibrate`"):
+        load_judge(config)

@@ -193,4 +193,5 @@ class ScoringNetwork(nn.Module):
             ],
             1,
         )
-        return (logs @ fusion_matrix + fusion_offset).exp()
+        # Not a matrix product: an engine that computes products in bf16 would round the logarithms to 1 / 64.
+        return ((logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset).exp()

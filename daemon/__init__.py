@@ -1,0 +1,1 @@
+"""Watch the line: camera, batches, verdicts, ZeroMQ."""

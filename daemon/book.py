@@ -1,0 +1,94 @@
+"""The book of announced looks: every one is settled exactly once, whatever happens to it on its way.
+
+A trigger announces one look for each camera of its gate. A look is settled by the first of: its score, its camera's
+fault, an overload, its deadline. Whatever comes after that for the same look is turned away.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_NEVER = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One camera's view of one part. Times are CLOCK_MONOTONIC nanoseconds; `trigger` is None in free run."""
+
+    number: int
+    gate: str
+    camera: str
+    trigger: int | None
+    part_id: int | None
+    triggered_at_ns: int
+    deadline_ns: int
+
+
+class AlreadyOpenError(ValueError):
+    """The trigger's number is still waiting for a result."""
+
+
+@dataclass(slots=True)
+class Book:
+    """Thread-safe; a look is open from `announce` until the one `settle` that gets True."""
+
+    _open: dict[int, Look] = field(default_factory=dict)
+    _keys: set[tuple[str, int]] = field(default_factory=set)
+    _left: dict[tuple[str, int], int] = field(default_factory=dict)
+    _next: int = 1
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def announce(
+        self, gate: str, cameras: Sequence[str], trigger: int | None, part_id: int | None, now_ns: int, deadline_ns: int
+    ) -> list[Look]:
+        """Open one look a camera.
+
+        Raises:
+            AlreadyOpenError: this trigger of this gate is still open.
+        """
+        with self._lock:
+            if trigger is not None:
+                key = (gate, trigger)
+                if key in self._keys:
+                    raise AlreadyOpenError(f"trigger {trigger} of gate {gate} is still waiting for its result")
+                self._keys.add(key)
+                self._left[key] = len(cameras)
+            looks = []
+            for camera in cameras:
+                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns)
+                self._open[look.number] = look
+                self._next += 1
+                looks.append(look)
+            return looks
+
+    def settle(self, look: Look) -> bool:
+        """True for the first who settles it, and only for that one."""
+        with self._lock:
+            if self._open.pop(look.number, None) is None:
+                return False
+            if look.trigger is not None:
+                key = (look.gate, look.trigger)
+                self._left[key] -= 1
+                if self._left[key] == 0:
+                    del self._left[key]
+                    self._keys.discard(key)
+            return True
+
+    def overdue(self, now_ns: int) -> list[Look]:
+        """Open looks whose deadline has passed, oldest first."""
+        with self._lock:
+            return [look for look in self._open.values() if look.deadline_ns <= now_ns]
+
+    def next_deadline_ns(self) -> int:
+        """The earliest deadline of an open look; far away if there is none."""
+        with self._lock:
+            return min((look.deadline_ns for look in self._open.values()), default=_NEVER)
+
+    def still_open(self) -> list[Look]:
+        """All open looks, oldest first."""
+        with self._lock:
+            return list(self._open.values())
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._open)

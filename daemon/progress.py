@@ -1,0 +1,56 @@
+"""Who has shown, and when, that it lives: what heartbeat and watchdog are fed by. Never by a timer alone."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Progress:
+    """Times are CLOCK_MONOTONIC nanoseconds; written by the threads, read by the publisher."""
+
+    camera_limits_ns: dict[str, int]
+    engine_limit_ns: int
+    stall_ns: int
+    camera_proven_ns: dict[str, int] = field(default_factory=dict)
+    engine_proven_ns: int = 0
+    engine_busy_since_ns: int = 0
+    """0 while it is idle."""
+    fatal: str | None = None
+    """Why the daemon has to stop: a thread died or the engine failed."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def camera_proven(self, camera: str) -> None:
+        """A frame came, or a control read was answered."""
+        self.camera_proven_ns[camera] = time.monotonic_ns()
+
+    def engine_proven(self) -> None:
+        """A part was judged, or the known picture got its known score."""
+        self.engine_proven_ns = time.monotonic_ns()
+
+    def fail(self, why: str) -> None:
+        """The first reason stands."""
+        with self._lock:
+            if self.fatal is None:
+                self.fatal = why
+
+    def silent_cameras(self, now_ns: int) -> list[str]:
+        """Cameras that have proven nothing within their limit."""
+        return [
+            camera
+            for camera, limit_ns in self.camera_limits_ns.items()
+            if now_ns - self.camera_proven_ns.get(camera, 0) > limit_ns
+        ]
+
+    def engine_is_proven(self, now_ns: int) -> bool:
+        """Within its limit."""
+        return now_ns - self.engine_proven_ns <= self.engine_limit_ns
+
+    def engine_stalls(self, now_ns: int) -> bool:
+        """Busy with one batch for too long."""
+        since_ns = self.engine_busy_since_ns
+        return since_ns != 0 and now_ns - since_ns > self.stall_ns
+
+    def all_proven(self, now_ns: int) -> bool:
+        """What a heartbeat says."""
+        return self.fatal is None and self.engine_is_proven(now_ns) and not self.silent_cameras(now_ns)

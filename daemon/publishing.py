@@ -1,0 +1,174 @@
+"""Outcomes become messages: numbered, published, counted, and kept for those who missed them."""
+
+import json
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import zmq
+
+from daemon.outcome import Outcome
+from senbetsu.config import Config
+from senbetsu.errors import UserError
+from senbetsu.messages import Answer, Heartbeat, Result, StateChange, encode
+from senbetsu.metrics import Metrics
+from senbetsu.states import State
+from senbetsu.verdict import Reason, Verdict
+
+REPLAY_CHUNK = 256
+"""Most results in one answer; whoever needs more asks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What every message of one run carries."""
+
+    instance: str
+    epoch: int
+    boot_id: str
+    recipe: int
+    model_sha256: str
+    profile_sha256: str
+    threshold: float
+
+
+class ReplayRing:
+    """The newest results' JSON, by seq; what is older is gone, and said to be."""
+
+    def __init__(self, size: int) -> None:
+        self._payloads: deque[bytes] = deque(maxlen=size)
+        self.newest = 0
+
+    def add(self, payload: bytes) -> None:
+        """The next seq's."""
+        self._payloads.append(payload)
+        self.newest += 1
+
+    def after(self, seq: int) -> tuple[int, list[bytes]]:
+        """How many results after `seq` are lost, and the first of those that are here."""
+        oldest = self.newest - len(self._payloads) + 1
+        lost = max(0, min(oldest, self.newest + 1) - 1 - seq) if seq < self.newest else 0
+        start = max(seq + 1, oldest) - oldest
+        stop = min(start + REPLAY_CHUNK, len(self._payloads))
+        return lost, [self._payloads[i] for i in range(start, stop)]
+
+
+class Publisher:
+    """The PUB socket; used by one thread."""
+
+    def __init__(
+        self, context: "zmq.Context[Any]", config: Config, identity: Identity, simulated: dict[str, bool], metrics: Metrics
+    ) -> None:
+        self._identity = identity
+        self._simulated = simulated
+        self.ring = ReplayRing(config.daemon.replay_results)
+        self.seq = 0
+        self.reject_seq = 0
+        self.acknowledged = 0
+        self.verdicts: dict[Verdict, int] = dict.fromkeys(Verdict, 0)
+        self._beat = 0
+        self._metrics = metrics
+        self._parts = {
+            (camera, reason): metrics.counter("parts_total", camera, _verdict_of(reason).value, reason.name)
+            for camera in simulated
+            for reason in Reason
+            if reason is not Reason.NONE
+        }
+        self._latency = {camera: metrics.histogram("trigger_to_verdict_seconds", camera) for camera in simulated}
+        self._ratio = {camera: metrics.histogram("score_ratio", camera) for camera in simulated}
+        self._late = {camera: metrics.counter("deadline_exceeded_total", camera) for camera in simulated}
+        self._last_verdict = metrics.gauge("last_verdict_timestamp_seconds")
+        self._unacknowledged = metrics.gauge("results_unacknowledged")
+        self.socket = bound_socket(context, zmq.PUB, config.daemon.publish, "daemon.publish")
+
+    def publish(self, outcome: Outcome) -> None:
+        """One look's result: exactly one message."""
+        look = outcome.look
+        verdict = _verdict_of(outcome.reason)
+        self.seq += 1
+        self.reject_seq += verdict is Verdict.REJECT
+        self.verdicts[verdict] += 1
+        wall = time.time()
+        identity = self._identity
+        result = Result(
+            instance=identity.instance, epoch=identity.epoch, seq=self.seq, reject_seq=self.reject_seq, gate=look.gate,
+            trigger=look.trigger, part_id=look.part_id, camera=look.camera, frame_id=outcome.frame_id,
+            verdict=verdict, reason=outcome.reason, score=outcome.score, threshold=identity.threshold,
+            metric_distance=outcome.metric_distance, novelty_distance=outcome.novelty_distance,
+            triggered_at_ns=look.triggered_at_ns, exposed_at_ns=outcome.exposed_at_ns,
+            decided_at_ns=outcome.decided_at_ns, boot_id=identity.boot_id,
+            wall_time=datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds"), recipe=identity.recipe,
+            model_sha256=identity.model_sha256, profile_sha256=identity.profile_sha256,
+            simulated=self._simulated[look.camera],
+        )  # fmt: skip
+        frames = encode(result)
+        self.socket.send_multipart(frames)
+        self.ring.add(frames[1])
+        self._parts[look.camera, outcome.reason].inc()
+        self._latency[look.camera].observe((time.monotonic_ns() - look.triggered_at_ns) / 1e9)
+        if outcome.score == outcome.score:  # NaN: nothing was measured
+            self._ratio[look.camera].observe(outcome.score / identity.threshold)
+        if outcome.decided_at_ns > look.deadline_ns:
+            self._late[look.camera].inc()
+        self._last_verdict.set(wall)
+        self._unacknowledged.set(self.seq - self.acknowledged)
+
+    def heartbeat(self, state: State) -> None:
+        """The next beat."""
+        self._beat += 1
+        identity = self._identity
+        beat = Heartbeat(
+            instance=identity.instance, epoch=identity.epoch, seq=self.seq, counter=self._beat, state=state,
+            sent_at_ns=time.monotonic_ns(), boot_id=identity.boot_id,
+        )  # fmt: skip
+        self.socket.send_multipart(encode(beat))
+
+    def state(self, state: State, detail: str) -> None:
+        """Tell a change of state."""
+        change = StateChange(
+            instance=self._identity.instance, epoch=self._identity.epoch, seq=self.seq, state=state, detail=detail,
+            sent_at_ns=time.monotonic_ns(),
+        )  # fmt: skip
+        self.socket.send_multipart(encode(change))
+
+    def acknowledge(self, seq: int) -> None:
+        """Results up to `seq` were taken over."""
+        self.acknowledged = max(self.acknowledged, min(seq, self.seq))
+        self._unacknowledged.set(self.seq - self.acknowledged)
+
+    def replay(self, epoch: int, after: int) -> Answer:
+        """Results of this epoch after a seq, as many as fit into one answer."""
+        if epoch != self._identity.epoch:
+            error = f"epoch {epoch} is over; its results are gone with it. This is epoch {self._identity.epoch}"
+            return Answer(False, "replay", {"error": error, "epoch": self._identity.epoch})
+        lost, payloads = self.ring.after(after)
+        results = [json.loads(payload) for payload in payloads]
+        body = {
+            "epoch": epoch,
+            "first": results[0]["seq"] if results else None,
+            "last": results[-1]["seq"] if results else None,
+            "newest": self.seq,
+            "lost": lost,
+            "results": results,
+        }
+        return Answer(True, "replay", body)
+
+
+def _verdict_of(reason: Reason) -> Verdict:
+    return Verdict.PASS if reason is Reason.OK else Verdict.REJECT
+
+
+def bound_socket(context: "zmq.Context[Any]", kind: int, endpoint: str, setting: str) -> "zmq.Socket[bytes]":
+    """A socket that listens. Raises UserError, naming the setting, where the address is taken or not ours."""
+    socket: zmq.Socket[bytes] = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 500)
+    socket.setsockopt(zmq.SNDHWM, 100_000)
+    socket.setsockopt(zmq.RCVHWM, 10_000)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise UserError(f"{setting} = {endpoint!r}: cannot listen there: {error.strerror}; is another daemon running?") from error
+    return socket

@@ -1,0 +1,307 @@
+"""The daemon: it wires cameras, queue, engine and sockets together, and keeps the promise of one result a look.
+
+The main thread owns both sockets. It takes requests, publishes outcomes, beats the heart while there is proof of life,
+settles what is overdue, and ends the process when a thread has died: systemd starts it again, and the PLC rejects.
+"""
+
+import gc
+import logging
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from daemon.batching import BatchPolicy
+from daemon.book import AlreadyOpenError, Book
+from daemon.capture import Capture
+from daemon.judging import Judging
+from daemon.outcome import Outbox, Outcome
+from daemon.progress import Progress
+from daemon.publishing import Identity, Publisher, bound_socket
+from daemon.queue import FrameQueue
+from senbetsu import __version__
+from senbetsu.camera import open_camera
+from senbetsu.config import Config
+from senbetsu.errors import UserError
+from senbetsu.judge import Judge
+from senbetsu.messages import AckRequest, Answer, MessageError, ReplayRequest, StateRequest, TriggerRequest, decode_request
+from senbetsu.metrics import DAEMON_METRICS, Metrics
+from senbetsu.sdnotify import SystemdNotifier
+from senbetsu.states import ACCEPTS_TRIGGERS, State
+from senbetsu.verdict import Reason, Verdict
+
+log = logging.getLogger("daemon")
+
+SWITCH_INTERVAL_S = 5e-4
+OVERDUE_GRACE_NS = 5_000_000
+"""Whoever knows the better reason (no frame, overload) gets this long after the deadline to give it."""
+ENGINE_LIMIT_NS = 1_500_000_000
+EXECUTE_FOR_NS = 3_000_000_000
+"""Without a part for this long the line counts as idle."""
+DEPTH_EVERY_NS = 250_000_000
+
+
+class Daemon:
+    """`run` returns the exit status."""
+
+    def __init__(self, config: Config, judge: Judge, notifier: SystemdNotifier | None = None) -> None:
+        check_config(config)
+        self._config = config
+        self._judge = judge
+        self._notifier = notifier or SystemdNotifier()
+        self._stopping = False
+        self._state = State.STARTING
+        self._last_part_ns = 0
+
+        self.metrics = Metrics(DAEMON_METRICS)
+        self._tell_what_judges()
+        now_ns = time.monotonic_ns()
+        self._progress = Progress(
+            {camera.name: round(camera.silent_ms * 1e6) for camera in config.cameras},
+            ENGINE_LIMIT_NS,
+            round(config.daemon.engine_stall_ms * 1e6),
+            {camera.name: now_ns for camera in config.cameras},
+        )
+        self._book = Book()
+        self._outbox = Outbox(self._book)
+        policy = BatchPolicy(config.engine.max_batch, round(config.daemon.batch_wait_ms * 1e6), 0)
+        self._frames = FrameQueue({camera.name: camera.buffer_frames for camera in config.cameras}, policy)
+        self._judging = Judging(
+            judge, self._frames, self._outbox, self._progress, self.metrics, config.daemon.engine_check_ms / 1000, self._died
+        )
+        cameras = [open_camera(section) for section in config.cameras]
+        self._captures = {
+            section.name: Capture(
+                camera, section, config.gate(section.gate), self._book, self._frames, self._outbox, self._progress,
+                self.metrics, self._died,
+            )
+            for section, camera in zip(config.cameras, cameras, strict=True)
+        }  # fmt: skip
+        self._triggers = {section.name: self.metrics.counter("triggers_total", section.name) for section in config.cameras}
+        self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
+        self._state_gauge = self.metrics.gauge("state")
+
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._identity = Identity(
+            config.instance, new_epoch(), boot_id(), config.recipe, judge.model_sha256, judge.profile_sha256, judge.threshold
+        )
+        simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
+        self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics)
+        self._router = bound_socket(self._context, zmq.ROUTER, config.daemon.request, "daemon.request")
+        self.metrics.serve(config.daemon.metrics_host, config.daemon.metrics_port, "daemon.metrics_port")
+
+    def _tell_what_judges(self) -> None:
+        judge, recipe = self._judge, str(self._config.recipe)
+        self.metrics.gauge("calibration_info", judge.model_sha256, judge.profile_sha256, recipe).set(1)
+        self.metrics.gauge("calibration_samples").set(judge.samples)
+        self.metrics.gauge("calibration_false_reject_bound").set(judge.false_reject_bound)
+        self.metrics.gauge("build_info", __version__).set(1)
+
+    def stop(self) -> None:
+        """Finish what is in flight and end. Safe in a signal handler."""
+        self._stopping = True
+        self._outbox.wake()
+
+    def _died(self, thread: str, error: BaseException) -> None:
+        log.critical("thread %s died", thread, exc_info=error)
+        self._progress.fail(f"thread {thread} died: {error!r}")
+        self._outbox.wake()
+
+    def run(self) -> int:
+        """Until told to stop (0) or unable to go on (1)."""
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._judging.start()
+        for capture in self._captures.values():
+            capture.start()
+        self._enter(State.IDLE, "ready")
+        engine = self._judge.engine
+        status = f"ready: {engine.kind} {engine.precision}, threshold {self._judge.threshold:.4f}, epoch {self._identity.epoch}"
+        log.info("%s; results on %s", status, self._config.daemon.publish)
+        self._notifier.ready(status)
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._outbox.wake_fd, zmq.POLLIN)
+        beat_ns = round(self._config.daemon.heartbeat_ms * 1e6)
+        next_beat_ns = time.monotonic_ns()
+        next_depth_ns = 0
+        while not self._stopping and self._progress.fatal is None:
+            wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
+            left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
+            poller.poll(left_ms)
+            self._publish_outcomes()
+            self._answer_requests()
+            now_ns = time.monotonic_ns()
+            self._settle_overdue(now_ns)
+            if now_ns >= next_beat_ns:
+                next_beat_ns = max(next_beat_ns + beat_ns, now_ns)
+                self._beat(now_ns)
+            if now_ns >= next_depth_ns:
+                next_depth_ns = now_ns + DEPTH_EVERY_NS
+                for camera, gauge in self._depth.items():
+                    gauge.set(self._frames.depth(camera))
+        return self._fault() if self._progress.fatal is not None else self._drain()
+
+    def _publish_outcomes(self) -> None:
+        for outcome in self._outbox.drain():
+            self._last_part_ns = time.monotonic_ns()
+            if self._state is State.IDLE:
+                self._enter(State.EXECUTE, "parts")
+            self._publisher.publish(outcome)
+
+    def _settle_overdue(self, now_ns: int) -> None:
+        for look in self._book.overdue(now_ns - OVERDUE_GRACE_NS):
+            self._outbox.settle(Outcome(look, Reason.DEADLINE, now_ns))
+
+    def _beat(self, now_ns: int) -> None:
+        if self._progress.engine_stalls(now_ns):
+            self._progress.fail(f"the engine has been busy with one batch for over {self._config.daemon.engine_stall_ms:g} ms")
+            return
+        if self._progress.all_proven(now_ns):
+            self._publisher.heartbeat(self._state)
+            self._notifier.watchdog()
+        if self._state is State.EXECUTE and now_ns - self._last_part_ns > EXECUTE_FOR_NS:
+            ended = all(capture.ended.is_set() for capture in self._captures.values())
+            self._enter(State.SUSPENDED if ended else State.IDLE, "no parts")
+
+    def _enter(self, state: State, detail: str) -> None:
+        if state is not self._state:
+            self._state = state
+            self._state_gauge.set(state)
+            self._publisher.state(state, detail)
+
+    def _answer_requests(self) -> None:
+        """All that wait. A REQ client's empty delimiter comes back to it; a DEALER's message has none."""
+        while True:
+            try:
+                *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            answer = self._answer(payload)
+            # What a trigger has caused so far goes out after its answer.
+            self._router.send_multipart([*envelope, answer.encode()])
+
+    def _answer(self, payload: bytes) -> Answer:
+        try:
+            request = decode_request(payload)
+        except MessageError as error:
+            return Answer(False, "unknown", {"error": str(error)})
+        match request:
+            case TriggerRequest():
+                return self._trigger(request)
+            case ReplayRequest():
+                return self._publisher.replay(request.epoch, request.after)
+            case AckRequest():
+                if request.epoch == self._identity.epoch:
+                    self._publisher.acknowledge(request.seq)
+                    return Answer(True, "ack", {"epoch": request.epoch, "seq": self._publisher.acknowledged})
+                return Answer(False, "ack", {"error": f"this is epoch {self._identity.epoch}", "epoch": self._identity.epoch})
+            case StateRequest():
+                return Answer(True, "state", self._state_body())
+
+    def _state_body(self) -> dict[str, Any]:
+        identity = self._identity
+        return {
+            "instance": identity.instance, "epoch": identity.epoch, "seq": self._publisher.seq, "state": self._state.name,
+            "recipe": identity.recipe, "model_sha256": identity.model_sha256, "profile_sha256": identity.profile_sha256,
+        }  # fmt: skip
+
+    def _trigger(self, request: TriggerRequest) -> Answer:
+        def refuse(why: str) -> Answer:
+            return Answer(False, "trigger", {"gate": request.gate, "trigger": request.trigger, "error": why})
+
+        if self._stopping or self._state not in ACCEPTS_TRIGGERS:
+            return refuse(f"NOT_READY: the daemon is in state {self._state.name}")
+        cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger == "software"]
+        if not cameras:
+            return refuse(f"BAD_TRIGGER: gate {request.gate!r} has no camera with a software trigger")
+        now_ns = time.monotonic_ns()
+        deadline_ns = now_ns + round(request.deadline_ms * 1e6)
+        names = [camera.name for camera in cameras]
+        try:
+            looks = self._book.announce(request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns)
+        except AlreadyOpenError as error:
+            return refuse(f"BAD_TRIGGER: {error}")
+        for look in looks:
+            self._triggers[look.camera].inc()
+            self._captures[look.camera].order(look)
+        body = {
+            "gate": request.gate, "trigger": request.trigger, "epoch": self._identity.epoch,
+            "looks": [{"camera": name, "items": 1} for name in names],
+        }  # fmt: skip
+        return Answer(True, "trigger", body)
+
+    def _drain(self) -> int:
+        """Told to stop: no new triggers, everything in flight is judged or runs into its deadline, and is published."""
+        log.info("stopping: finishing %d looks in flight", len(self._book))
+        self._notifier.stopping("finishing what is in flight")
+        for capture in self._captures.values():
+            capture.stop()
+        while self._progress.fatal is None:
+            self._publish_outcomes()
+            self._answer_requests()
+            self._settle_overdue(time.monotonic_ns())
+            capturing = any(capture.is_alive() for capture in self._captures.values())
+            if not capturing and len(self._book) == 0 and not self._frames:
+                break
+            time.sleep(0.001)
+        if self._progress.fatal is not None:
+            return self._fault()
+        self._frames.close()
+        self._judging.join(timeout=2)
+        self._publish_outcomes()
+        self._enter(State.SUSPENDED, "stopped as asked")
+        self._say_counts()
+        self._close()
+        return 0
+
+    def _fault(self) -> int:
+        """Unable to go on: what is open is rejected, the state is told, and the process ends with a failure."""
+        why = self._progress.fatal or "unknown"
+        log.critical("FAULT: %s", why)
+        now_ns = time.monotonic_ns()
+        for look in self._book.still_open():
+            self._outbox.settle(Outcome(look, Reason.MODEL_FAULT, now_ns))
+        self._publish_outcomes()
+        self._enter(State.ABORTED, why)
+        self._notifier.status(f"fault: {why}")
+        self._say_counts()
+        self._close()
+        return 1
+
+    def _say_counts(self) -> None:
+        verdicts = self._publisher.verdicts
+        log.info(
+            "published %d results: %d pass, %d reject; %d looks unsettled",
+            self._publisher.seq, verdicts[Verdict.PASS], verdicts[Verdict.REJECT], len(self._book),
+        )  # fmt: skip
+
+    def _close(self) -> None:
+        self._publisher.socket.close()
+        self._router.close()
+        self._context.term()
+
+
+def check_config(config: Config) -> None:
+    """What the daemon needs beyond well-formed settings. Raises UserError."""
+    if not config.cameras:
+        raise UserError("no camera is configured: give a config file with [[cameras]] and [[gates]] (--config)")
+    for gate in config.gates:
+        if gate.items > 1:
+            raise UserError(f"gates.{gate.name}.items = {gate.items}: this version judges whole frames; set it to 1")
+
+
+def new_epoch() -> int:
+    """Microseconds since 1970: greater than that of any start before, and under 2^53."""
+    return int(datetime.now(UTC).timestamp() * 1e6)
+
+
+def boot_id() -> str:
+    """Tells one run of the operating system from another, as monotonic clocks start anew."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else f"pid-{os.getpid()}"

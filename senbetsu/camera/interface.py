@@ -1,0 +1,57 @@
+"""What a camera is to the daemon."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CameraFault(RuntimeError):
+    """The camera is gone or does not answer. It may come back; its parts are rejected meanwhile."""
+
+
+class EndOfFrames(Exception):  # noqa: N818  (an end is no error)
+    """A recording has been played to its end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One exposure. `image` is (H, W) or (H, W, 3) uint8 BGR, or None with an `error` where it came incomplete.
+
+    The image belongs to whoever grabbed the frame; the camera does not write to it again.
+    `exposed_at_ns` (CLOCK_MONOTONIC) is the earliest moment at which the exposure may have begun.
+    """
+
+    frame_id: int
+    exposed_at_ns: int
+    image: NDArray[np.uint8] | None
+    error: str | None = None
+
+
+class Camera(Protocol):
+    """Used by one capture thread alone."""
+
+    name: str
+    simulated: bool
+    """Its frames are not of parts that are on the line now; results are marked so."""
+
+    def open(self) -> None:
+        """Connect. Raises UserError where the source does not exist, CameraFault where it does not answer now."""
+
+    def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
+        """The next frame exposed at or after `not_before_ns`; None if there is none until `until_ns`.
+
+        Raises:
+            CameraFault: the camera is lost.
+            EndOfFrames: a recording is over.
+        """
+
+    def prepare(self) -> None:
+        """Do ahead what the next `grab` would have to do. Called when a frame has been handed on."""
+
+    def check(self) -> bool:
+        """A control read while idle: whether the camera has shown, since the last call, that it lives. Raises CameraFault."""
+
+    def close(self) -> None:
+        """Disconnect."""

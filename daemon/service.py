@@ -212,21 +212,22 @@ class Daemon:
         }  # fmt: skip
 
     def _trigger(self, request: TriggerRequest) -> Answer:
-        def refuse(why: str) -> Answer:
-            return Answer(False, "trigger", {"gate": request.gate, "trigger": request.trigger, "error": why})
+        def refuse(reason: Reason, why: str) -> Answer:
+            body = {"gate": request.gate, "trigger": request.trigger, "reason": reason.name, "error": why}
+            return Answer(False, "trigger", body)
 
         if self._stopping or self._state not in ACCEPTS_TRIGGERS:
-            return refuse(f"NOT_READY: the daemon is in state {self._state.name}")
+            return refuse(Reason.NOT_READY, f"the daemon is in state {self._state.name}")
         cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger == "software"]
         if not cameras:
-            return refuse(f"BAD_TRIGGER: gate {request.gate!r} has no camera with a software trigger")
+            return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a software trigger")
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + round(request.deadline_ms * 1e6)
         names = [camera.name for camera in cameras]
         try:
             looks = self._book.announce(request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns)
         except AlreadyOpenError as error:
-            return refuse(f"BAD_TRIGGER: {error}")
+            return refuse(Reason.BAD_TRIGGER, str(error))
         for look in looks:
             self._triggers[look.camera].inc()
             self._captures[look.camera].order(look)

@@ -325,7 +325,8 @@ class Answer:
     """What the daemon says to a request: `ok`, the `op` it answers, and what belongs to it in `body`.
 
     Bodies: trigger {gate, trigger, epoch, looks: [{camera, items}]}; replay {epoch, first, last, lost, results};
-    ack {epoch, seq}; state {instance, epoch, seq, state, recipe, model_sha256, profile_sha256}; not ok {error}.
+    ack {epoch, seq}; state {instance, epoch, seq, state, recipe, model_sha256, profile_sha256}; not ok {error}, for a trigger with its
+    {gate, trigger} and the name of the {reason}.
     """
 
     ok: bool

@@ -1,0 +1,1 @@
+"""Pass the verdicts to a PLC, failing safe."""

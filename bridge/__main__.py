@@ -1,0 +1,29 @@
+"""senbetsu bridge: the program between the daemon and the PLC."""
+
+import argparse
+import asyncio
+import sys
+
+from bridge.service import Bridge
+from senbetsu.program import parser, run, set_up_logging, settings_of
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """The program."""
+    config = settings_of(arguments)
+
+    async def serve() -> int:
+        return await Bridge(config).run()
+
+    return asyncio.run(serve())
+
+
+def flags() -> argparse.ArgumentParser:
+    """The command line."""
+    return parser("bridge", "Pass the verdicts to a PLC (Modbus TCP), failing safe.")
+
+
+if __name__ == "__main__":
+    given = flags().parse_args()
+    set_up_logging(verbose=given.verbose)
+    sys.exit(run(lambda: main(given), "bridge"))

@@ -1,0 +1,406 @@
+"""The PLC contract of one gate as a state machine: pure, with the time as an argument (nanoseconds of the bridge's clock).
+
+Numbers in brackets are the contract's rules. What goes in: a PLC's write, the daemon's results, heartbeats, states and
+refusals, and the passing of time. What comes out: the register image, and the triggers to pass on to the daemon.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bridge.part import LookKey, Part, decided_slot, same_result
+from senbetsu.messages import TRIGGER_MODULUS, Result, TriggerRequest
+from senbetsu.registers import (
+    EMPTY_SLOT,
+    SLOTS,
+    Control,
+    Flag,
+    Header,
+    PlcWrite,
+    Slot,
+    input_registers,
+    trigger_distance,
+)
+from senbetsu.states import ACCEPTS_TRIGGERS, State
+from senbetsu.verdict import Reason
+
+NEVER_NS = 1 << 63
+MAX_GHOSTS = 256
+NEVER_SENT = frozenset({Reason.MISSED, Reason.NOT_READY, Reason.RECIPE})
+"""Parts rejected for these were not passed on to the daemon; no result of theirs can come."""
+WORD = 0xFFFF
+COUNTS = ("triggers", "pass", "reject", "late", "lost", "missed")
+COUNTER = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What the config says of a gate."""
+
+    name: str
+    expected: frozenset[LookKey]
+    items: int
+    deadline_ns: int
+    allow_simulated: bool
+    recipe: int
+    daemon_silent_ns: int
+    plc_silent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A part was decided; for counting and logging."""
+
+    trigger: int
+    reason: Reason
+    latency_ns: int
+
+
+@dataclass(slots=True)
+class GateContract:
+    """One gate. `next_run` gives run numbers, never the same twice in a row, and keeps them over restarts [5]."""
+
+    settings: GateSettings
+    next_run: Callable[[], int]
+    decided: list[Decision] = field(default_factory=list)
+    """Decisions since somebody last emptied the list."""
+
+    run: int = 0
+    epoch: int | None = None
+    heartbeat: int = 0
+    daemon_state: State = State.STARTING
+    _daemon_heard_ns: int | None = None
+    _daemon_lost: bool = True
+    _plc_heartbeat: int | None = None
+    _plc_heard_ns: int = 0
+    _plc_lost: bool = True
+    _plc_was_here: bool = False
+    _control: Control = Control(0)
+    _plc_recipe: int = 0
+    _trigger: int | None = None
+    """Newest trigger number seen in this run; None until the baseline."""
+    _acknowledged: int | None = None
+    _slots: list[Slot] = field(default_factory=lambda: [EMPTY_SLOT] * SLOTS)
+    _parts: dict[int, Part] = field(default_factory=dict)
+    _applied: dict[int, Part] = field(default_factory=dict)
+    """Decided parts whose slot is not reused yet: to tell the same result twice from a late one."""
+    _overflow: bool = False
+    _out_of_step: bool = False
+    _newest_decided: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
+    _ghosts: dict[int, int] = field(default_factory=dict)
+    """Looks that may still come for parts that were decided without them, by trigger: a new part that is given the
+    same number must not take them for its own."""
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    """As the run's counters, but over all runs."""
+    refused_writes: int = 0
+    gate_passed: int = 0
+
+    def __post_init__(self) -> None:
+        self._begin_run(0)
+
+    # -- what comes in ------------------------------------------------------------------------------------------------
+
+    def on_write(self, write: PlcWrite, now_ns: int) -> list[TriggerRequest]:
+        """Holding 0-11 were written whole: one event [6]."""
+        self.tick(now_ns)
+        self._hear_plc(write, now_ns)
+        enabled_before = Control.ENABLE in self._control
+        self._control = write.control
+        self._plc_recipe = write.recipe
+        self.gate_passed = write.gate_passed
+        if Control.ENABLE in write.control and not enabled_before:
+            self._begin_run(now_ns)
+        if write.run_echo != self.run:
+            return []  # triggers and acknowledgements of another run are of the past [5]
+        if self._trigger is None:
+            self._trigger = write.trigger
+            self._acknowledged = write.acknowledged
+            return []  # the baseline, not a part [5]
+        self._acknowledge(write.acknowledged)
+        return self._take_triggers(write, now_ns)
+
+    def on_result(self, result: Result, now_ns: int) -> None:
+        """One look's result."""
+        if result.gate != self.settings.name or result.trigger is None:
+            return  # free run: subscribers hear it, no gate opens by it [9]
+        self.tick(now_ns)  # a bridge that was stopped for a while must see first what has run out meanwhile
+        self.on_epoch(result.epoch, now_ns)
+        if result.epoch != self.epoch:
+            return  # of a daemon that is no more
+        if self._is_ghost(result.trigger):
+            self._late(result)
+            return
+        part = self._parts.get(result.trigger)
+        if part is None:
+            self._late(result)
+            return
+        part.add(result)
+        if part.complete:
+            self._decide(part, part.reason(), now_ns)
+
+    def on_refused(self, trigger: int, reason: Reason, now_ns: int) -> None:
+        """The daemon did not accept a trigger."""
+        part = self._parts.get(trigger)
+        if part is not None:
+            self._decide(part, reason, now_ns)
+            self._ghosts.pop(trigger, None)
+
+    def on_lost(self, now_ns: int) -> None:
+        """Results are gone that no replay can bring: which parts they were of cannot be known."""
+        for part in list(self._parts.values()):
+            self._decide(part, Reason.LOST, now_ns)
+
+    def on_epoch(self, epoch: int, now_ns: int) -> None:
+        """The daemon's epoch, as any message shows it. A new one begins a new run [5]."""
+        if self.epoch is None:
+            self.epoch = epoch
+        elif epoch > self.epoch:
+            self.epoch = epoch
+            self._begin_run(now_ns)
+            self._ghosts.clear()
+
+    def on_heartbeat(self, epoch: int, counter: int, state: State, now_ns: int) -> None:
+        """The daemon's heartbeat: forwarded, never invented [10]."""
+        self.tick(now_ns)
+        self.on_epoch(epoch, now_ns)
+        if epoch != self.epoch:
+            return
+        self.heartbeat = counter & WORD
+        self.daemon_state = state
+        self._daemon_heard_ns = now_ns
+        self._daemon_lost = False
+
+    def on_state(self, epoch: int, state: State, now_ns: int) -> None:
+        """The daemon's state changed."""
+        self.on_epoch(epoch, now_ns)
+        if epoch == self.epoch:
+            self.daemon_state = state
+
+    def tick(self, now_ns: int) -> None:
+        """Time has passed: deadlines [3], the daemon's silence and the PLC's [10]."""
+        heard_ns = self._daemon_heard_ns
+        if not self._daemon_lost and (heard_ns is None or now_ns - heard_ns > self.settings.daemon_silent_ns):
+            self._daemon_lost = True
+            for part in list(self._parts.values()):
+                self._decide(part, Reason.LINK, now_ns)
+        if not self._plc_lost and now_ns - self._plc_heard_ns > self.settings.plc_silent_ns:
+            self._plc_lost = True
+        for part in [part for part in self._parts.values() if part.deadline_ns <= now_ns]:
+            self._decide(part, part.reason(), now_ns)
+
+    def next_event_ns(self) -> int:
+        """When `tick` has something to do, at the latest."""
+        times = [part.deadline_ns for part in self._parts.values()]
+        if not self._daemon_lost and self._daemon_heard_ns is not None:
+            times.append(self._daemon_heard_ns + self.settings.daemon_silent_ns + 1)
+        if not self._plc_lost:
+            times.append(self._plc_heard_ns + self.settings.plc_silent_ns + 1)
+        return min(times, default=NEVER_NS)
+
+    # -- what comes out -----------------------------------------------------------------------------------------------
+
+    def image(self) -> list[int]:
+        """All input registers, one consistent state [6]."""
+        counts = self._counts
+        header = Header(
+            triggers=counts["triggers"], passed=counts["pass"], rejected=counts["reject"], late=counts["late"],
+            lost=counts["lost"], missed=counts["missed"], refused_writes=self.refused_writes & COUNTER,
+            epoch_low=(self.epoch or 0) & COUNTER, run=self.run, state=self.state, flags=self.flags,
+            heartbeat=self.heartbeat, newest_accepted=self._trigger or 0, newest_decided=self._newest_decided,
+            recipe=self.settings.recipe, outstanding=len(self._parts),
+        )  # fmt: skip
+        return input_registers(header, self._slots)
+
+    @property
+    def state(self) -> State:
+        """What the PLC sees: a daemon that is silent is a fault, a PLC that is silent holds the line."""
+        if self._daemon_heard_ns is None:
+            return State.STARTING
+        if self._daemon_lost:
+            return State.ABORTED
+        if self._plc_lost:
+            return State.HELD
+        return self.daemon_state
+
+    @property
+    def flags(self) -> Flag:
+        """Input register 24."""
+        flags = {
+            Flag.READY: self._ready,
+            Flag.BUSY: bool(self._parts),
+            Flag.FAULT: self.state is State.ABORTED,
+            Flag.SIMULATED: any(slot.simulated for slot in self._slots),
+            Flag.OVERFLOW: self._overflow,
+            Flag.OUT_OF_STEP: self._out_of_step,
+            Flag.RECIPE_DIFFERS: self._recipe_differs,
+            Flag.DAEMON_LOST: self._daemon_lost,
+            Flag.PLC_HEARTBEAT_LOST: self._plc_lost,
+        }
+        value = Flag(0)
+        for flag, is_set in flags.items():
+            if is_set:
+                value |= flag
+        return value
+
+    @property
+    def plc_is_here(self) -> bool:
+        """Whether its heartbeat changes."""
+        return not self._plc_lost
+
+    @property
+    def daemon_is_here(self) -> bool:
+        """Whether its heartbeat is fresh."""
+        return not self._daemon_lost
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """This run's counters [14]: triggers = pass + reject + outstanding."""
+        return {**self._counts, "outstanding": len(self._parts)}
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _ready(self) -> bool:
+        return self._can_judge and Control.ENABLE in self._control and not self._recipe_differs
+
+    @property
+    def _can_judge(self) -> bool:
+        return not self._daemon_lost and not self._plc_lost and self.daemon_state in ACCEPTS_TRIGGERS
+
+    @property
+    def _recipe_differs(self) -> bool:
+        return self._plc_recipe not in (0, self.settings.recipe)
+
+    def _hear_plc(self, write: PlcWrite, now_ns: int) -> None:
+        if write.heartbeat == self._plc_heartbeat:
+            return
+        came_back = self._plc_lost and self._plc_was_here
+        self._plc_heartbeat = write.heartbeat
+        self._plc_heard_ns = now_ns
+        self._plc_lost = False
+        self._plc_was_here = True
+        if came_back:
+            self._begin_run(now_ns)
+
+    def _begin_run(self, now_ns: int) -> None:
+        """Empty all slots, reject what is outstanding, publish the new number [5]."""
+        for part in list(self._parts.values()):
+            self._decide(part, Reason.OUT_OF_STEP, now_ns)
+        self.run = self.next_run()
+        self._slots = [EMPTY_SLOT] * SLOTS
+        self._applied.clear()
+        self._trigger = None
+        self._acknowledged = None
+        self._overflow = False
+        self._out_of_step = False
+        self._newest_decided = 0
+        self._counts = dict.fromkeys(COUNTS, 0)
+
+    def _acknowledge(self, acknowledged: int) -> None:
+        before = self._acknowledged
+        ahead = trigger_distance(acknowledged, before) if before is not None else 0
+        taken = trigger_distance(self._trigger or 0, before) if before is not None else 0
+        if ahead <= taken:  # what was never triggered cannot be acknowledged
+            self._acknowledged = acknowledged
+
+    def _take_triggers(self, write: PlcWrite, now_ns: int) -> list[TriggerRequest]:
+        last = self._trigger
+        assert last is not None
+        step = trigger_distance(write.trigger, last)
+        if step == 0:
+            return []
+        if step > SLOTS:
+            self._begin_run(now_ns)
+            self._out_of_step = True
+            return []
+        for missed in range(1, step):  # [7]
+            self._count("missed")
+            number = (last + missed) % TRIGGER_MODULUS
+            self._reject_at_once(number, 0, Reason.MISSED, now_ns)
+        return self._accept(write, now_ns)
+
+    def _accept(self, write: PlcWrite, now_ns: int) -> list[TriggerRequest]:
+        refusal = self._refusal()
+        if refusal is not None:
+            self._reject_at_once(write.trigger, write.part_id, refusal, now_ns)
+            return []
+        deadline_ns = write.deadline_ms * 1_000_000 or self.settings.deadline_ns
+        part = self._open_slot(write.trigger, write.part_id, now_ns, now_ns + deadline_ns)
+        self._parts[part.trigger] = part
+        return [TriggerRequest(
+            gate=self.settings.name, trigger=part.trigger, part_id=part.part_id or None, deadline_ms=deadline_ns / 1e6
+        )]  # fmt: skip
+
+    def _refusal(self) -> Reason | None:
+        """Why a part cannot be looked at now; None if it can."""
+        if self._daemon_lost:
+            return Reason.LINK
+        if Control.ENABLE not in self._control or not self._can_judge:
+            return Reason.NOT_READY  # [13]
+        if self._recipe_differs:
+            return Reason.RECIPE  # [11]
+        return None
+
+    def _reject_at_once(self, trigger: int, part_id: int, reason: Reason, now_ns: int) -> None:
+        part = self._open_slot(trigger, part_id, now_ns, now_ns)
+        self._parts[trigger] = part
+        self._decide(part, reason, now_ns)
+
+    def _open_slot(self, trigger: int, part_id: int, now_ns: int, deadline_ns: int) -> Part:
+        """The slot is emptied and takes the new number; the verdict follows [4]."""
+        index = trigger % SLOTS
+        before = self._slots[index]
+        if before.run != 0 or before.trigger in self._parts:
+            older = self._parts.get(before.trigger)
+            if older is not None:
+                self._decide(older, Reason.OVERLOAD, now_ns)
+            if not self._is_acknowledged(before.trigger):
+                self._overflow = True
+                self._count("lost")
+        self._applied.pop(before.trigger, None)
+        self._slots[index] = Slot(trigger=trigger, part_id=part_id, run=self.run)
+        self._trigger = trigger
+        self._count("triggers")
+        settings = self.settings
+        may_be_simulated = settings.allow_simulated and Control.ALLOW_SIMULATED in self._control  # [12]
+        return Part(
+            trigger, part_id, now_ns, deadline_ns, settings.expected, settings.items, may_be_simulated, settings.recipe
+        )
+
+    def _is_acknowledged(self, trigger: int) -> bool:
+        return self._acknowledged is not None and trigger_distance(self._acknowledged, trigger) < TRIGGER_MODULUS // 2
+
+    def _decide(self, part: Part, reason: Reason, now_ns: int) -> None:
+        """Exactly once: the part is outstanding no longer [3]."""
+        del self._parts[part.trigger]
+        self._slots[part.trigger % SLOTS] = decided_slot(part, reason, self.run, now_ns)
+        self._applied[part.trigger] = part
+        self._newest_decided = part.trigger
+        self._count("pass" if reason is Reason.OK else "reject")
+        missing = len(part.expected) - len(part.looks)
+        if missing and reason not in NEVER_SENT:
+            self._ghosts[part.trigger] = missing
+            if len(self._ghosts) > MAX_GHOSTS:
+                del self._ghosts[next(iter(self._ghosts))]
+        self.decided.append(Decision(part.trigger, reason, now_ns - part.accepted_at_ns))
+
+    def _is_ghost(self, trigger: int) -> bool:
+        left = self._ghosts.get(trigger, 0)
+        if left > 1:
+            self._ghosts[trigger] = left - 1
+        else:
+            self._ghosts.pop(trigger, None)
+        return left > 0
+
+    def _late(self, result: Result) -> None:
+        """A result for what is decided or unknown: applied to nothing; counted unless it is one that was applied [3]."""
+        part = self._applied.get(result.trigger if result.trigger is not None else -1)
+        if part is not None:
+            applied = part.looks.get((result.camera, result.item))
+            if applied is not None and same_result(applied, result):
+                return
+        self._count("late")
+
+    def _count(self, name: str) -> None:
+        self._counts[name] = (self._counts[name] + 1) & COUNTER
+        self.totals[name] += 1

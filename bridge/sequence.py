@@ -1,0 +1,58 @@
+"""Which results have come, and which are missing: the sequence numbers of one daemon's epoch. Pure."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Sequence:
+    """Everything up to `complete` has been taken; `ahead` holds what came before its turn."""
+
+    epoch: int | None = None
+    complete: int = 0
+    newest: int = 0
+    ahead: set[int] = field(default_factory=set)
+
+    def begin(self, epoch: int, newest: int) -> bool:
+        """A message of this epoch was heard. True if the epoch is new.
+
+        At the first contact nothing that was before is ours; of a later epoch everything is.
+        """
+        if self.epoch is not None and epoch <= self.epoch:
+            return False
+        self.complete = newest if self.epoch is None else 0
+        self.newest = self.complete
+        self.epoch = epoch
+        self.ahead.clear()
+        return True
+
+    def take(self, seq: int) -> bool:
+        """A result came. False if it was there already."""
+        if seq <= self.complete or seq in self.ahead:
+            return False
+        self.newest = max(self.newest, seq)
+        self.ahead.add(seq)
+        self._advance()
+        return True
+
+    def announce(self, newest: int) -> None:
+        """A heartbeat tells the newest number."""
+        self.newest = max(self.newest, newest)
+
+    def give_up(self, up_to: int) -> int:
+        """What is missing up to here will never come. Returns how many that are."""
+        missing = max(0, up_to - self.complete - sum(seq <= up_to for seq in self.ahead))
+        self.ahead = {seq for seq in self.ahead if seq > up_to}
+        self.complete = max(self.complete, up_to)
+        self.newest = max(self.newest, up_to)
+        self._advance()
+        return missing
+
+    @property
+    def has_gap(self) -> bool:
+        """Something is missing."""
+        return self.complete < self.newest
+
+    def _advance(self) -> None:
+        while self.complete + 1 in self.ahead:
+            self.complete += 1
+            self.ahead.discard(self.complete)

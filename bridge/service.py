@@ -1,0 +1,143 @@
+"""The bridge: daemon on one side, PLC on the other, the contract of each gate between them, in one event loop."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from bridge.contract import GateContract, GateSettings
+from bridge.link import DaemonLink
+from bridge.run_number import RunNumbers
+from bridge.server import GateTable, Server
+from senbetsu import __version__
+from senbetsu.config import Config, GateSection
+from senbetsu.errors import UserError
+from senbetsu.metrics import BRIDGE_METRICS, Metrics
+from senbetsu.sdnotify import SystemdNotifier
+from senbetsu.verdict import Reason, Verdict
+
+log = logging.getLogger("bridge")
+
+TICK_S = 0.02
+WATCHDOG_EVERY_NS = 1_000_000_000
+ACK_EVERY_NS = 100_000_000
+
+
+class Bridge:
+    """`run` returns the exit status."""
+
+    def __init__(self, config: Config, notifier: SystemdNotifier | None = None) -> None:
+        check_config(config)
+        self._config = config
+        self._notifier = notifier or SystemdNotifier()
+        self._metrics = Metrics(BRIDGE_METRICS)
+        self._metrics.gauge("build_info", __version__).set(1)
+        self.gates = {gate.name: GateContract(settings_of_gate(config, gate), self._numbers(gate)) for gate in config.gates}
+        self._told = {name: dict.fromkeys(("late", "lost"), 0) for name in self.gates}
+        self._totals = {name: {verdict: 0 for verdict in Verdict} for name in self.gates}
+        self._stop = asyncio.Event()
+
+    def _numbers(self, gate: GateSection) -> Any:
+        return RunNumbers(self._config.bridge.state_dir, gate.name).next
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT (0), or until a task has died (1)."""
+        section = self._config.bridge
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        link = DaemonLink(section, self.gates, self._metrics, lambda _gate: None)
+        tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
+        server = Server(tables, section.modbus_host, section.modbus_port)
+        await server.start()
+        self._metrics.serve(section.metrics_host, section.metrics_port, "bridge.metrics_port")
+        status = f"ready: {len(self.gates)} gate(s), Modbus TCP on {section.modbus_host}:{section.modbus_port}"
+        log.info("%s", status)
+        self._notifier.ready(status)
+        tasks = [
+            self._task(link.hear(), "results"),
+            self._task(link.listen(), "answers"),
+            self._task(self._keep_time(link), "clock"),
+        ]
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        dead = [task for task in tasks if task.done()]
+        for task in dead:
+            log.critical("FAULT: task %s ended", task.get_name(), exc_info=task.exception())
+        self._notifier.stopping("stopping")
+        # From here on the heartbeat stands still: the PLC rejects.
+        for task in tasks:
+            task.cancel()
+        await server.shutdown()
+        link.close()
+        for name, totals in self._totals.items():
+            log.info("gate %s: %d pass, %d reject", name, totals[Verdict.PASS], totals[Verdict.REJECT])
+        return 1 if dead else 0
+
+    @staticmethod
+    def _task(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        return asyncio.create_task(work, name=name)
+
+    async def _keep_time(self, link: DaemonLink) -> None:
+        """Deadlines and silences; acknowledgements; metrics. Being here is the progress that feeds the watchdog."""
+        next_watchdog_ns = next_ack_ns = 0
+        while True:
+            now_ns = time.monotonic_ns()
+            for gate in self.gates.values():
+                gate.tick(now_ns)
+                self._count(gate)
+            if now_ns >= next_ack_ns:
+                next_ack_ns = now_ns + ACK_EVERY_NS
+                link.tick(now_ns)
+            if now_ns >= next_watchdog_ns:
+                next_watchdog_ns = now_ns + WATCHDOG_EVERY_NS
+                self._notifier.watchdog()
+            due_ns = min((gate.next_event_ns() for gate in self.gates.values()), default=now_ns)
+            await asyncio.sleep(min(TICK_S, max(0.0005, (due_ns - time.monotonic_ns()) / 1e9)))
+
+    def _count(self, gate: GateContract) -> None:
+        name = gate.settings.name
+        metrics = self._metrics
+        for decision in gate.decided:
+            verdict = Verdict.PASS if decision.reason is Reason.OK else Verdict.REJECT
+            metrics.counter("plc_decisions_total", name, verdict.value, decision.reason.name).inc()
+            metrics.counter("plc_triggers_total", name).inc()
+            metrics.histogram("plc_trigger_to_decision_seconds", name).observe(decision.latency_ns / 1e9)
+            self._totals[name][verdict] += 1
+        gate.decided.clear()
+        for kind in ("late", "lost"):
+            total = gate.totals[kind]
+            metrics.counter(f"plc_{kind}_total", name).inc(total - self._told[name][kind])
+            self._told[name][kind] = total
+        metrics.gauge("plc_link_up", name).set(gate.plc_is_here)
+        metrics.gauge("daemon_link_up").set(gate.daemon_is_here)
+        metrics.gauge("state", name).set(gate.state)
+
+
+def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:
+    """What the contract has to know of a gate: the looks that the config says to expect, and the limits."""
+    cameras = [camera for camera in config.cameras_of(gate.name) if camera.trigger == "software"]
+    return GateSettings(
+        name=gate.name,
+        expected=frozenset((camera.name, item) for camera in cameras for item in range(gate.items)),
+        items=gate.items,
+        deadline_ns=round(gate.deadline_ms * 1e6),
+        allow_simulated=gate.allow_simulated,
+        recipe=config.recipe,
+        daemon_silent_ns=round(config.bridge.daemon_silent_ms * 1e6),
+        plc_silent_ns=round(config.bridge.plc_silent_ms * 1e6),
+    )
+
+
+def check_config(config: Config) -> None:
+    """What the bridge needs beyond well-formed settings. Raises UserError."""
+    if not config.gates:
+        raise UserError("no gate is configured: give a config file with [[gates]] (--config)")
+    for gate in config.gates:
+        if not any(camera.trigger == "software" for camera in config.cameras_of(gate.name)):
+            raise UserError(
+                f"gates.{gate.name}: no camera with a software trigger belongs to it, so no part could ever pass; set "
+                f'cameras.*.gate = "{gate.name}"'
+            )

@@ -1,0 +1,86 @@
+"""The shipped config.toml names every setting, and its comments tell the truth about the defaults."""
+
+import re
+import tomllib
+from pathlib import Path
+from types import NoneType
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from senbetsu.config import Config, load_config
+
+FILE = Path(__file__).parents[2] / "config.toml"
+Place = tuple[str, ...]
+
+
+def settings_of(model: type[BaseModel], above: Place = ()) -> dict[Place, object]:
+    """Dotted place of every leaf setting -> its default."""
+    found: dict[Place, object] = {}
+    for name, field in model.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        section = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+        if section is None:
+            default = field.get_default(call_default_factory=True)
+            found[*above, name] = str(default) if isinstance(default, Path) else default
+        else:
+            found |= settings_of(section, (*above, name))
+    return found
+
+
+def documented() -> dict[Place, tuple[bool, object, str]]:
+    """Place -> (commented out, value, comment) as the text shows them, comment lines that go on included."""
+    found: dict[Place, tuple[bool, object, str]] = {}
+    section: Place = ()
+    last: Place | None = None
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        if header := re.match(r"\[+([a-z.]+)\]+", line):
+            section, last = (header[1],), None
+        elif setting := re.match(r"(# )?([a-z_]+) = (\"[^\"]*\"|[^\s#]+)\s*(#.*)?$", line):
+            last = (*section, setting[2])
+            found[last] = (setting[1] is not None, tomllib.loads(f"v = {setting[3]}")["v"], setting[4] or "")
+        elif last is not None and re.match(r"\s+#", line):
+            out, value, comment = found[last]
+            found[last] = (out, value, f"{comment} {line.strip().lstrip('# ')}")
+        else:
+            last = None
+    return found
+
+
+SETTINGS = settings_of(Config)
+
+
+def test_the_shipped_file_is_valid_and_right_for_the_demo() -> None:
+    config = load_config(FILE)
+    assert [(c.name, c.kind, c.source, c.trigger) for c in config.cameras] == [
+        ("cam1", "folder", "demo/parts", "software")
+    ]
+    assert [(g.name, g.allow_simulated) for g in config.gates] == [("gate1", True)]
+
+
+def test_it_names_every_setting_and_no_other() -> None:
+    assert set(documented()) == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "place", [p for p in sorted(SETTINGS) if SETTINGS[p] not in (None, PydanticUndefined)], ids=".".join
+)
+def test_a_default_is_said_as_it_is(place: Place) -> None:
+    commented_out, _, comment = documented()[place]
+    said = re.search(r"Default (\"[^\"]*\"|[0-9]+(?:\.[0-9]+)?|true|false)", comment)
+    assert said is not None, f"{'.'.join(place)}: its comment does not say the default"
+    assert tomllib.loads(f"v = {said[1]}")["v"] == SETTINGS[place]
+    assert not commented_out
+
+
+def test_every_other_value_is_the_default_but_for_the_demo() -> None:
+    differs = {p for p, (out, value, _) in documented().items() if not out and SETTINGS[p] != value}
+    needed = {p for p, default in SETTINGS.items() if default is PydanticUndefined}
+    assert differs == needed | {("gates", "allow_simulated")}
+
+
+def test_what_has_no_default_is_shown_commented_out() -> None:
+    assert {p for p, (out, _, _) in documented().items() if out} == {p for p, d in SETTINGS.items() if d is None}
+    assert NoneType not in {type(value) for _, value, _ in documented().values()}

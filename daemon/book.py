@@ -4,6 +4,7 @@ A trigger announces one look for each camera of its gate. A look is settled by t
 fault, an overload, its deadline. Whatever comes after that for the same look is turned away.
 """
 
+import heapq
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,8 +34,12 @@ class Book:
     """Thread-safe; a look is open from `announce` until the one `settle` that gets True."""
 
     _open: dict[int, Look] = field(default_factory=dict)
-    _keys: set[tuple[str, int]] = field(default_factory=set)
     _left: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Open looks of each open trigger."""
+    _deadlines: list[tuple[int, int]] = field(default_factory=list)
+    """Heap of (deadline, number); settled ones leave it when they come to the top."""
+    _awaiting: set[int] = field(default_factory=set)
+    """Open looks whose frame has not come."""
     _next: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,42 +52,61 @@ class Book:
             AlreadyOpenError: this trigger of this gate is still open.
         """
         with self._lock:
-            if trigger is not None:
+            if trigger is not None and cameras:
                 key = (gate, trigger)
-                if key in self._keys:
+                if key in self._left:
                     raise AlreadyOpenError(f"trigger {trigger} of gate {gate} is still waiting for its result")
-                self._keys.add(key)
                 self._left[key] = len(cameras)
             looks = []
             for camera in cameras:
                 look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns)
                 self._open[look.number] = look
+                self._awaiting.add(look.number)
+                heapq.heappush(self._deadlines, (deadline_ns, look.number))
                 self._next += 1
                 looks.append(look)
             return looks
+
+    def frame_came(self, look: Look) -> bool:
+        """Note that the look has a frame; False if it is settled already."""
+        with self._lock:
+            self._awaiting.discard(look.number)
+            return look.number in self._open
+
+    def awaits_frame(self, look: Look) -> bool:
+        """Whether it is open and no frame came for it."""
+        with self._lock:
+            return look.number in self._awaiting
 
     def settle(self, look: Look) -> bool:
         """True for the first who settles it, and only for that one."""
         with self._lock:
             if self._open.pop(look.number, None) is None:
                 return False
+            self._awaiting.discard(look.number)
             if look.trigger is not None:
                 key = (look.gate, look.trigger)
                 self._left[key] -= 1
                 if self._left[key] == 0:
                     del self._left[key]
-                    self._keys.discard(key)
             return True
 
     def overdue(self, now_ns: int) -> list[Look]:
-        """Open looks whose deadline has passed, oldest first."""
+        """Open looks whose deadline has passed, earliest first. Each is given once: whoever asks settles it."""
         with self._lock:
-            return [look for look in self._open.values() if look.deadline_ns <= now_ns]
+            looks = []
+            while self._deadlines and self._deadlines[0][0] <= now_ns:
+                _, number = heapq.heappop(self._deadlines)
+                if number in self._open:
+                    looks.append(self._open[number])
+            return looks
 
     def next_deadline_ns(self) -> int:
         """The earliest deadline of an open look; far away if there is none."""
         with self._lock:
-            return min((look.deadline_ns for look in self._open.values()), default=_NEVER)
+            while self._deadlines and self._deadlines[0][1] not in self._open:
+                heapq.heappop(self._deadlines)
+            return self._deadlines[0][0] if self._deadlines else _NEVER
 
     def still_open(self) -> list[Look]:
         """All open looks, oldest first."""

@@ -40,6 +40,8 @@ class Capture(threading.Thread):
         self.section = section
         self.ended = threading.Event()
         """A recording is over (free run)."""
+        self.fault: str | None = None
+        """Why the camera does not deliver, while it does not."""
         self._camera = camera
         self._gate = gate
         self._book = book
@@ -48,18 +50,21 @@ class Capture(threading.Thread):
         self._progress = progress
         self._on_death = on_death
         self._orders: queue.SimpleQueue[Look | None] = queue.SimpleQueue()
+        self._put_back: Look | None = None
         self._stopping = threading.Event()
         count = metrics.counter
         name = section.name
-        self._judged, self._overload = count("frames_total", name, "queued"), count("frames_total", name, "overload")
+        self._queued, self._overload = count("frames_total", name, "queued"), count("frames_total", name, "overload")
         self._incomplete = count("frames_total", name, "incomplete")
-        self._missed = count("triggers_missed_total", name)
         self._last_frame = metrics.gauge("last_frame_timestamp_seconds", name)
-        self._fault_said = False
 
     def order(self, look: Look) -> None:
-        """A frame is wanted for this look."""
-        self._orders.put(look)
+        """A frame is wanted for this look. What the camera and the engine cannot keep up with is overload, at once."""
+        if self._orders.qsize() + self._frames.depth(self.section.name) >= self.section.buffer_frames:
+            self._overload.inc()
+            self._settle(look, Reason.OVERLOAD)
+        else:
+            self._orders.put(look)
 
     def stop(self) -> None:
         """Finish what was ordered, then end."""
@@ -80,7 +85,7 @@ class Capture(threading.Thread):
     def _software_trigger(self) -> None:
         while True:
             try:
-                look = self._orders.get(timeout=IDLE_CHECK_S)
+                look = self._next_order(IDLE_CHECK_S)
             except queue.Empty:
                 self._check()
                 continue
@@ -89,30 +94,56 @@ class Capture(threading.Thread):
             self._serve(look)
             self._camera.prepare()
 
+    def _next_order(self, timeout_s: float) -> Look | None:
+        if self._put_back is not None:
+            look, self._put_back = self._put_back, None
+            return look
+        return self._orders.get(timeout=timeout_s) if timeout_s else self._orders.get_nowait()
+
     def _serve(self, look: Look) -> None:
+        if time.monotonic_ns() >= look.deadline_ns:
+            # The camera is behind. A frame taken now would be too late, and would make the next part late as well.
+            self._settle(look, Reason.NO_FRAME)
+            return
         try:
             frame = self._camera.grab(look.triggered_at_ns, look.deadline_ns)
         except CameraFault as fault:
-            self._say_fault(fault)
+            self._has_fault(fault)
             self._settle(look, Reason.CAMERA_FAULT)
             return
         except EndOfFrames:
-            self._missed.inc()
-            self._settle(look, Reason.NO_FRAME)
-            return
+            frame = None
         if frame is None:
-            self._missed.inc()
             self._settle(look, Reason.NO_FRAME)
             return
-        self._hand_on(look, frame)
+        self._hand_on(self._newest_triggered_before(frame, look), frame)
+
+    def _newest_triggered_before(self, frame: Frame, look: Look) -> Look:
+        """Whose frame it is: a freely running camera's shows the last part that was triggered before it was exposed.
+
+        The parts before that one had moved on unseen.
+        """
+        while not self._camera.exposes_on_trigger:
+            try:
+                later = self._next_order(0)
+            except queue.Empty:
+                break
+            if later is None:
+                self._orders.put(None)
+                break
+            if later.triggered_at_ns > frame.exposed_at_ns:
+                self._put_back = later
+                break
+            self._settle(look, Reason.NO_FRAME)
+            look = later
+        return look
 
     def _free_run(self) -> None:
         while not self._stopping.is_set():
-            now_ns = time.monotonic_ns()
             try:
-                frame = self._camera.grab(now_ns, now_ns + round(IDLE_CHECK_S * 1e9))
+                frame = self._camera.grab(0, time.monotonic_ns() + round(IDLE_CHECK_S * 1e9))
             except CameraFault as fault:
-                self._say_fault(fault)
+                self._has_fault(fault)
                 self._stopping.wait(FAULT_PAUSE_S)
                 continue
             except EndOfFrames as end:
@@ -133,15 +164,15 @@ class Capture(threading.Thread):
             self._camera.prepare()
 
     def _hand_on(self, look: Look, frame: Frame) -> None:
-        self._fault_said = False
-        self._progress.camera_proven(self.section.name)
+        self._is_well()
         self._last_frame.set(time.time())
+        self._book.frame_came(look)
         if frame.image is None:
             log.warning("camera %s: frame %d is incomplete: %s", self.section.name, frame.frame_id, frame.error)
             self._incomplete.inc()
             self._settle(look, Reason.INCOMPLETE_FRAME, frame)
         elif self._frames.put(WaitingFrame(look, frame, frame.image, time.monotonic_ns())):
-            self._judged.inc()
+            self._queued.inc()
         else:
             self._overload.inc()
             self._settle(look, Reason.OVERLOAD, frame)
@@ -160,11 +191,15 @@ class Capture(threading.Thread):
     def _check(self) -> None:
         try:
             if self._camera.check():
-                self._progress.camera_proven(self.section.name)
+                self._is_well()
         except CameraFault as fault:
-            self._say_fault(fault)
+            self._has_fault(fault)
 
-    def _say_fault(self, fault: CameraFault) -> None:
-        if not self._fault_said:
+    def _is_well(self) -> None:
+        self._progress.camera_proven(self.section.name)
+        self.fault = None
+
+    def _has_fault(self, fault: CameraFault) -> None:
+        if self.fault is None:
             log.error("%s", fault)
-            self._fault_said = True
+        self.fault = str(fault)

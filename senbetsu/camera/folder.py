@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from senbetsu.camera.interface import EndOfFrames, Frame
+from senbetsu.camera.interface import CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection
 from senbetsu.errors import ImageError, UserError
 from senbetsu.images import VIDEO_SUFFIXES, find_images, read_image
@@ -20,6 +20,7 @@ class FolderCamera:
     """See senbetsu.camera.interface.Camera. In free run a frame is due every 1 / rate_hz seconds."""
 
     simulated = True
+    exposes_on_trigger = True
 
     def __init__(self, section: CameraSection) -> None:
         self.name = section.name
@@ -96,7 +97,9 @@ class FolderCamera:
         return Frame(self._frame_id, exposed_at_ns, image, error)
 
     def check(self) -> bool:
-        """A folder always answers."""
+        """Whether the source is still there."""
+        if not self._source.exists():
+            raise CameraFault(f"{self._where}: is gone")
         return True
 
     def close(self) -> None:

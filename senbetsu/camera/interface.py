@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class CameraFault(RuntimeError):
+class CameraFault(RuntimeError):  # noqa: N818  (the field's word)
     """The camera is gone or does not answer. It may come back; its parts are rejected meanwhile."""
 
 
@@ -35,6 +35,9 @@ class Camera(Protocol):
     name: str
     simulated: bool
     """Its frames are not of parts that are on the line now; results are marked so."""
+    exposes_on_trigger: bool
+    """Each `grab` causes an exposure of its own. Else the camera runs freely, and a frame may be exposed after several
+    triggers: it shows the part of the newest."""
 
     def open(self) -> None:
         """Connect. Raises UserError where the source does not exist, CameraFault where it does not answer now."""
@@ -51,7 +54,7 @@ class Camera(Protocol):
         """Do ahead what the next `grab` would have to do. Called when a frame has been handed on."""
 
     def check(self) -> bool:
-        """A control read while idle: whether the camera has shown, since the last call, that it lives. Raises CameraFault."""
+        """A control read while idle: whether it has shown, since the last call, that it lives. Raises CameraFault."""
 
     def close(self) -> None:
         """Disconnect."""

@@ -1,19 +1,23 @@
 """Cameras that OpenCV reads: V4L2 devices, RTSP streams, and video files played at their own rate.
 
 A thread of its own takes every frame as it comes, so that nothing waits in a driver's hidden buffer and the newest one
-is always at hand. When a frame's exposure began is not told; it was after the frame before it had come, and that moment
-is what is reported, so that a frame exposed before its trigger is never taken for one exposed after it.
+is always at hand. They run freely: a part's frame is one that was exposed after the part's trigger (see
+senbetsu.camera.exposure). A network stream arrives an unknown time after its exposure, so with it software trigger is
+refused. A video file is no camera: its results are simulated.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from senbetsu.camera.exposure import ExposureClock
 from senbetsu.camera.interface import CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection
 from senbetsu.errors import UserError
@@ -21,97 +25,144 @@ from senbetsu.errors import UserError
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.25, 8.0
+FIRST_FRAME_S = 5.0
+INTERVAL_IF_UNKNOWN_NS = 100_000_000
 
 
 class OpenCVCamera:
     """See senbetsu.camera.interface.Camera. Reconnects for ever, with back-off."""
 
-    simulated = False
+    exposes_on_trigger = False
 
-    def __init__(self, section: CameraSection) -> None:
+    def __init__(self, section: CameraSection, video_capture: Callable[..., Any] = cv2.VideoCapture) -> None:
+        """`video_capture`: makes something like cv2.VideoCapture. Raises UserError where settings contradict."""
         self.name = section.name
         self._source: int | str = int(section.source) if section.source.isdecimal() else section.source
         self._where = f"cameras.{section.name}.source = {section.source!r}"
-        self._is_file = isinstance(self._source, str) and Path(self._source).is_file()
-        self._silent_s = section.silent_ms / 1000
+        self._is_stream = "://" in section.source
+        self._is_file = not self._is_stream and Path(section.source).is_file()
+        self.simulated = self._is_file
+        if self._is_stream and section.trigger == "software":
+            raise UserError(
+                f"cameras.{section.name}.trigger = 'software': a network stream does not tell when a frame was exposed, "
+                "so that a part might be judged by one from before it came; set it to 'free_run', or use a local camera"
+            )
+        self._video_capture = video_capture
+        self._silent_ns = round(section.silent_ms * 1e6)
         # One that is being filled and one that is the newest; a frame that is taken leaves the ring.
         self._ring: list[NDArray[np.uint8] | None] = [None] * 2
         self._ready = threading.Condition()
         self._newest: Frame | None = None
+        self._arrived_ns = 0
         self._taken_id = 0
+        self._checked_id = 0
         self._fault: str | None = None
+        self._died: BaseException | None = None
         self._ended = False
         self._closing = threading.Event()
         self._reader: threading.Thread | None = None
-        self._checked_id = 0
 
     def open(self) -> None:
         """Connect and wait for the first frame."""
-        if isinstance(self._source, str) and "://" not in self._source and not Path(self._source).exists():
-            raise UserError(f"{self._where}: no such file or device")
+        device = Path(f"/dev/video{self._source}" if isinstance(self._source, int) else self._source)
+        if not self._is_stream and not device.exists():
+            here = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
+            raise UserError(
+                f"{self._where}: there is no {device}; give the number or path of a video device (here: {here}), "
+                "a video file, or the URL of a stream"
+            )
         video = self._connect()
         if video is None:
-            raise UserError(f"{self._where}: cannot be opened as a camera, stream or video")
-        self._reader = threading.Thread(target=self._read_for_ever, args=(video,), name=f"reader-{self.name}", daemon=True)
+            raise UserError(
+                f"{self._where}: cannot be opened as a camera, stream or video; "
+                "is it in use by another program, may this user read it, is the address right?"
+            )
+        self._reader = threading.Thread(
+            target=self._read_for_ever, args=(video,), name=f"reader-{self.name}", daemon=True
+        )
         self._reader.start()
         with self._ready:
-            self._ready.wait_for(lambda: self._newest is not None or self._ended, timeout=max(self._silent_s, 5))
+            self._ready.wait_for(self._first_came_or_never_will, timeout=max(self._silent_ns / 1e9, FIRST_FRAME_S))
         if self._newest is None:
+            self.close()
             raise UserError(f"{self._where}: opened, but no frame came")
 
-    def _connect(self) -> cv2.VideoCapture | None:
-        video = cv2.VideoCapture(self._source)
+    def _first_came_or_never_will(self) -> bool:
+        return self._newest is not None or self._ended or self._died is not None
+
+    def _connect(self) -> Any | None:
+        if self._is_stream:
+            silent_ms = self._silent_ns // 1_000_000
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, silent_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, silent_ms]
+            video = self._video_capture(self._source, cv2.CAP_FFMPEG, limits)
+        else:
+            video = self._video_capture(self._source)
         if not video.isOpened():
             video.release()
             return None
         video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return video
 
-    def _read_for_ever(self, video: cv2.VideoCapture | None) -> None:
+    def _read_for_ever(self, video: Any | None) -> None:
         retry_s = FIRST_RETRY_S
-        frame_id = 0
-        while not self._closing.is_set():
-            if video is None:
-                self._closing.wait(retry_s)
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-                video = self._connect()
-                continue
-            read = self._read_until_it_fails(video, frame_id)
-            video.release()
-            video = None
-            if read > frame_id:
-                frame_id, retry_s = read, FIRST_RETRY_S
-            if self._is_file:
+        frames = 0
+        try:
+            while not self._closing.is_set():
+                if video is None:
+                    self._closing.wait(retry_s)
+                    retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                    video = self._connect()
+                    continue
+                read = self._read_until_it_fails(video, frames)
+                video.release()
+                video = None
+                if read > frames:
+                    frames, retry_s = read, FIRST_RETRY_S
+                if self._is_file:
+                    with self._ready:
+                        self._ended = True
+                        self._ready.notify_all()
+                    return
                 with self._ready:
-                    self._ended = True
+                    self._fault = f"camera {self.name}: {self._source} delivers no more frames; reconnecting"
                     self._ready.notify_all()
-                return
+        except BaseException as error:  # noqa: BLE001  (handed to the capture thread, which dies of it)
             with self._ready:
-                self._fault = f"camera {self.name}: {self._source} delivers no more frames; reconnecting"
+                self._died = error
                 self._ready.notify_all()
-            log.error("%s", self._fault)
 
-    def _read_until_it_fails(self, video: cv2.VideoCapture, frame_id: int) -> int:
-        rate_hz = video.get(cv2.CAP_PROP_FPS) if self._is_file else 0.0
-        period_ns = round(1e9 / rate_hz) if rate_hz > 0 else 0
-        before_ns = time.monotonic_ns()
+    def _read_until_it_fails(self, video: Any, frames: int) -> int:
+        rate_hz = video.get(cv2.CAP_PROP_FPS)
+        interval_ns = round(1e9 / rate_hz) if 1 <= rate_hz <= 10_000 else INTERVAL_IF_UNKNOWN_NS
+        exposures = ExposureClock(interval_ns)
+        due_ns = time.monotonic_ns()
         while not self._closing.is_set():
-            slot = frame_id % len(self._ring)
-            there, image = video.read(self._ring[slot])
-            if not there or image is None:
-                return frame_id
-            if period_ns:
-                self._closing.wait(max(0, before_ns + period_ns - time.monotonic_ns()) / 1e9)
-            self._ring[slot] = image  # type: ignore[assignment]
-            frame_id += 1
+            slot = frames % len(self._ring)
+            asked_ns = time.monotonic_ns()
+            if not video.grab():
+                return frames
+            arrived_ns = time.monotonic_ns()
+            driver_stamp_ns = round(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+            whole, image = video.retrieve(self._ring[slot])
+            frames += 1
+            if self._is_file:
+                due_ns = max(due_ns + interval_ns, time.monotonic_ns())
+                self._closing.wait((due_ns - time.monotonic_ns()) / 1e9)
+                exposed_at_ns = arrived_ns = time.monotonic_ns()
+            else:
+                exposed_at_ns = exposures.earliest_ns(asked_ns, arrived_ns, driver_stamp_ns)
+            if whole and image is not None:
+                self._ring[slot] = image
+                frame = Frame(frames, exposed_at_ns, image)
+            else:
+                frame = Frame(frames, exposed_at_ns, None, "cannot be decoded")
             with self._ready:
                 if self._fault is not None:
                     log.info("camera %s: frames again", self.name)
                 self._fault = None
-                self._newest = Frame(frame_id, before_ns, image)  # type: ignore[arg-type]
+                self._newest, self._arrived_ns = frame, arrived_ns
                 self._ready.notify_all()
-            before_ns = time.monotonic_ns()
-        return frame_id
+        return frames
 
     def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
         """The newest frame that was not given yet, exposed at or after `not_before_ns`."""
@@ -122,8 +173,7 @@ class OpenCVCamera:
                     self._taken_id = frame.frame_id
                     self._ring[(frame.frame_id - 1) % len(self._ring)] = None
                     return frame
-                if self._fault is not None:
-                    raise CameraFault(self._fault)
+                self._raise_if_lost()
                 if self._ended:
                     raise EndOfFrames(f"camera {self.name}: {self._source} is over")
                 left_ns = until_ns - time.monotonic_ns()
@@ -131,14 +181,24 @@ class OpenCVCamera:
                     return None
                 self._ready.wait(left_ns / 1e9)
 
+    def _raise_if_lost(self) -> None:
+        if self._died is not None:
+            raise RuntimeError(f"camera {self.name}: its reader died") from self._died
+        if self._fault is not None:
+            raise CameraFault(self._fault)
+        silent_ns = time.monotonic_ns() - self._arrived_ns
+        if not self._ended and silent_ns > self._silent_ns:
+            raise CameraFault(f"camera {self.name}: {self._source} is silent for {silent_ns // 1_000_000} ms")
+
     def prepare(self) -> None:
         """The reader is always ahead."""
 
     def check(self) -> bool:
-        """Whether frames came since the last call."""
+        """Whether frames came since the last call; a file that is over shows by being there that nothing failed."""
         with self._ready:
-            if self._fault is not None:
-                raise CameraFault(self._fault)
+            self._raise_if_lost()
+            if self._ended:
+                return Path(str(self._source)).exists()
             newest = 0 if self._newest is None else self._newest.frame_id
             alive = newest > self._checked_id
             self._checked_id = newest

@@ -1,0 +1,38 @@
+"""When a frame's exposure can have begun, for a camera that only says when the frame arrived. Pure.
+
+A freely running sensor exposes one frame while it reads out the one before, so an exposure may have begun two frame
+intervals before its frame arrived. That earliest moment is what is told: it may cost a part a frame or two of waiting,
+and never shows it a frame that was exposed before its trigger.
+
+Drivers keep some frames in a queue, so that an arrival says nothing about a frame which was there already when it was
+asked for. It counts as no newer than the one before it, unless the driver's own stamp says so.
+"""
+
+STAMP_TRUSTED_FOR_NS = 1_000_000_000
+"""A driver's stamp that lies further back than this, or ahead, is on another clock."""
+
+
+class ExposureClock:
+    """The earliest exposure of each frame in turn; never falls back."""
+
+    def __init__(self, interval_ns: int) -> None:
+        """`interval_ns`: from frame to frame, as the camera states it."""
+        self._interval_ns = interval_ns
+        self._earliest_ns = 0
+
+    def earliest_ns(self, asked_ns: int, arrived_ns: int, driver_stamp_ns: int) -> int:
+        """The earliest moment at which the exposure can have begun, CLOCK_MONOTONIC ns.
+
+        Args:
+            asked_ns: when the wait for the frame began.
+            arrived_ns: when it was there.
+            driver_stamp_ns: the driver's own stamp if it is on the same clock, else anything.
+        """
+        if 0 <= arrived_ns - driver_stamp_ns <= STAMP_TRUSTED_FOR_NS:
+            candidate_ns = driver_stamp_ns - 2 * self._interval_ns
+        elif arrived_ns - asked_ns >= self._interval_ns // 4:
+            candidate_ns = arrived_ns - 2 * self._interval_ns
+        else:
+            candidate_ns = self._earliest_ns
+        self._earliest_ns = max(self._earliest_ns, candidate_ns)
+        return self._earliest_ns

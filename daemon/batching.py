@@ -21,18 +21,20 @@ class Waiting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """`max_batch` parts at most; `wait_ns` for company at most; `run_ns` is what a full batch takes."""
+    """`max_batch` parts at most; `wait_ns` for company at most."""
 
     max_batch: int
     wait_ns: int
-    run_ns: int
 
-    def close_at_ns(self, waiting: Sequence[Waiting]) -> int:
-        """When a batch of these (not none, oldest first) is closed; at once (0) if it is full or nothing may wait."""
+    def close_at_ns(self, waiting: Sequence[Waiting], run_ns: int) -> int:
+        """When a batch of these (not none, oldest first) is closed; at once (0) if it is full or nothing may wait.
+
+        `run_ns`: what the engine takes for a batch; so long before the first deadline it has to be closed.
+        """
         if self.wait_ns == 0 or len(waiting) >= self.max_batch:
             return 0
         company_until_ns = waiting[0].arrived_at_ns + self.wait_ns
-        slack_until_ns = min(part.deadline_ns for part in waiting) - self.run_ns
+        slack_until_ns = min(part.deadline_ns for part in waiting) - run_ns
         return min(company_until_ns, slack_until_ns)
 
     def split(self, waiting: Sequence[Waiting], now_ns: int) -> tuple[list[int], list[int]]:

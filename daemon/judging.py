@@ -1,10 +1,12 @@
 """The engine's thread: frames from the queue, through the engine, to the outbox."""
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,8 @@ from senbetsu.images import fit
 from senbetsu.judge import Judge
 from senbetsu.metrics import Metrics
 from senbetsu.verdict import Reason, decide
+
+log = logging.getLogger("daemon")
 
 CHECK_TOLERANCE = 1e-2
 """Relative: how far the known picture's score may lie from what it was at the start."""
@@ -46,6 +50,7 @@ class Judging(threading.Thread):
         self._fit_s = metrics.histogram("stage_duration_seconds", "fit")
         self._engine_s = metrics.histogram("stage_duration_seconds", "engine")
         self._wait_s = metrics.histogram("stage_duration_seconds", "wait")
+        self._run_ns = 0
         self._known_picture = _test_picture(self._engine.inputs.shape[1])
         self._known_score = self._score_known_picture()
         if not math.isfinite(self._known_score):
@@ -55,30 +60,46 @@ class Judging(threading.Thread):
     def run(self) -> None:
         """The thread."""
         try:
-            while (taken := self._frames.take(self._idle_s)) is not None:
+            while (taken := self._frames.take(self._idle_s, self._run_ns)) is not None:
                 batch, expired = taken
                 for waiting in expired:
                     self._settle(waiting, Reason.DEADLINE)
-                if batch:
+                if batch := self._fit(batch):
                     self._judge(batch)
-                elif not expired:
+                elif time.monotonic_ns() - self._progress.engine_proven_ns >= self._idle_s * 1e9:
                     self._check()
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)
             self._on_death(self.name, error)
+
+    def _fit(self, batch: Sequence[WaitingFrame]) -> list[WaitingFrame]:
+        """Copy the frames into the engine's inputs; those that came, the others are incomplete."""
+        started_ns = time.monotonic_ns()
+        fitted: list[WaitingFrame] = []
+        for waiting in batch:
+            self._wait_s.observe((started_ns - waiting.arrived_at_ns) / 1e9)
+            try:
+                fit(waiting.image, self._engine.inputs[len(fitted)])
+            except (ValueError, cv2.error) as error:
+                log.error("camera %s: frame %d: %s", waiting.look.camera, waiting.frame.frame_id, error)
+                self._settle(waiting, Reason.INCOMPLETE_FRAME)
+            else:
+                fitted.append(waiting)
+        if fitted:
+            self._fit_s.observe((time.monotonic_ns() - started_ns) / 1e9)
+        return fitted
 
     def _judge(self, batch: Sequence[WaitingFrame]) -> None:
         started_ns = time.monotonic_ns()
         self._progress.engine_busy_since_ns = started_ns
         try:
-            for row, waiting in enumerate(batch):
-                fit(waiting.image, self._engine.inputs[row])
-            fitted_ns = time.monotonic_ns()
             scores = self._engine.run(len(batch))
         except BaseException:
             for waiting in batch:
                 self._settle(waiting, Reason.MODEL_FAULT)
             raise
         done_ns = time.monotonic_ns()
+        # Quick to learn that it became slower, slow to believe that it became faster.
+        self._run_ns = max(done_ns - started_ns, self._run_ns * 31 // 32)
         self._progress.engine_busy_since_ns = 0
         self._progress.engine_proven()
         for row, waiting in enumerate(batch):
@@ -90,10 +111,8 @@ class Judging(threading.Thread):
                     float(scores.metric_distance[row]), float(scores.novelty_distance[row]),
                 )
             )  # fmt: skip
-            self._wait_s.observe((started_ns - waiting.arrived_at_ns) / 1e9)
         self._batch_size.observe(len(batch))
-        self._fit_s.observe((fitted_ns - started_ns) / 1e9)
-        self._engine_s.observe((done_ns - fitted_ns) / 1e9)
+        self._engine_s.observe((done_ns - started_ns) / 1e9)
 
     def _settle(self, waiting: WaitingFrame, reason: Reason) -> None:
         frame = waiting.frame

@@ -1,5 +1,6 @@
 """What became of a look, on its way from whoever settled it to the publisher."""
 
+import contextlib
 import math
 import os
 import threading
@@ -48,10 +49,8 @@ class Outbox:
 
     def drain(self) -> list[Outcome]:
         """All that is there; clears the descriptor first, so that nothing that comes meanwhile is missed."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.wake_fd)
-        except BlockingIOError:
-            pass
         outcomes = []
         while self._outcomes:
             outcomes.append(self._outcomes.popleft())

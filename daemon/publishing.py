@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import zmq
+from prometheus_client import Counter
 
 from daemon.outcome import Outcome
 from senbetsu.config import Config
@@ -59,7 +60,12 @@ class Publisher:
     """The PUB socket; used by one thread."""
 
     def __init__(
-        self, context: "zmq.Context[Any]", config: Config, identity: Identity, simulated: dict[str, bool], metrics: Metrics
+        self,
+        context: "zmq.Context[Any]",
+        config: Config,
+        identity: Identity,
+        simulated: dict[str, bool],
+        metrics: Metrics,
     ) -> None:
         self._identity = identity
         self._simulated = simulated
@@ -70,7 +76,7 @@ class Publisher:
         self.verdicts: dict[Verdict, int] = dict.fromkeys(Verdict, 0)
         self._beat = 0
         self._metrics = metrics
-        self._parts = {
+        self._parts: dict[tuple[str, Reason], Counter] = {
             (camera, reason): metrics.counter("parts_total", camera, _verdict_of(reason).value, reason.name)
             for camera in simulated
             for reason in Reason
@@ -78,6 +84,7 @@ class Publisher:
         }
         self._latency = {camera: metrics.histogram("trigger_to_verdict_seconds", camera) for camera in simulated}
         self._ratio = {camera: metrics.histogram("score_ratio", camera) for camera in simulated}
+        self._missed = {camera: metrics.counter("triggers_missed_total", camera) for camera in simulated}
         self._late = {camera: metrics.counter("deadline_exceeded_total", camera) for camera in simulated}
         self._last_verdict = metrics.gauge("last_verdict_timestamp_seconds")
         self._unacknowledged = metrics.gauge("results_unacknowledged")
@@ -97,7 +104,7 @@ class Publisher:
             trigger=look.trigger, part_id=look.part_id, camera=look.camera, frame_id=outcome.frame_id,
             verdict=verdict, reason=outcome.reason, score=outcome.score, threshold=identity.threshold,
             metric_distance=outcome.metric_distance, novelty_distance=outcome.novelty_distance,
-            triggered_at_ns=look.triggered_at_ns, exposed_at_ns=outcome.exposed_at_ns,
+            triggered_at_ns=None if look.trigger is None else look.triggered_at_ns, exposed_at_ns=outcome.exposed_at_ns,
             decided_at_ns=outcome.decided_at_ns, boot_id=identity.boot_id,
             wall_time=datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds"), recipe=identity.recipe,
             model_sha256=identity.model_sha256, profile_sha256=identity.profile_sha256,
@@ -110,6 +117,8 @@ class Publisher:
         self._latency[look.camera].observe((time.monotonic_ns() - look.triggered_at_ns) / 1e9)
         if outcome.score == outcome.score:  # NaN: nothing was measured
             self._ratio[look.camera].observe(outcome.score / identity.threshold)
+        if outcome.reason is Reason.NO_FRAME:
+            self._missed[look.camera].inc()
         if outcome.decided_at_ns > look.deadline_ns:
             self._late[look.camera].inc()
         self._last_verdict.set(wall)
@@ -164,11 +173,15 @@ def bound_socket(context: "zmq.Context[Any]", kind: int, endpoint: str, setting:
     """A socket that listens. Raises UserError, naming the setting, where the address is taken or not ours."""
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 500)
+    socket.setsockopt(zmq.IPV6, "[" in endpoint)
     socket.setsockopt(zmq.SNDHWM, 100_000)
     socket.setsockopt(zmq.RCVHWM, 10_000)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         socket.close(0)
-        raise UserError(f"{setting} = {endpoint!r}: cannot listen there: {error.strerror}; is another daemon running?") from error
+        raise UserError(
+            f"{setting} = {endpoint!r}: cannot listen there: {error.strerror}; is another daemon running? "
+            "Else set a free port and an address of this machine"
+        ) from error
     return socket

@@ -57,8 +57,8 @@ class FrameQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, idle_s: float) -> tuple[list[WaitingFrame], list[WaitingFrame]] | None:
-        """The next batch, and those whose deadline passed while they waited.
+    def take(self, idle_s: float, run_ns: int) -> tuple[list[WaitingFrame], list[WaitingFrame]] | None:
+        """The next batch, and those whose deadline passed while they waited; `run_ns` is what the engine takes.
 
         Blocks until there is one; returns ([], []) after `idle_s` without any, None when closed and empty.
         """
@@ -68,7 +68,7 @@ class FrameQueue:
             if not self._waiting:
                 return None
             while not self._closed:
-                left_ns = self._policy.close_at_ns(self._waiting) - time.monotonic_ns()
+                left_ns = self._policy.close_at_ns(self._waiting, run_ns) - time.monotonic_ns()
                 if left_ns <= 0:
                     break
                 self._changed.wait(left_ns / 1e9)

@@ -28,7 +28,15 @@ from senbetsu.camera import open_camera
 from senbetsu.config import Config
 from senbetsu.errors import UserError
 from senbetsu.judge import Judge
-from senbetsu.messages import AckRequest, Answer, MessageError, ReplayRequest, StateRequest, TriggerRequest, decode_request
+from senbetsu.messages import (
+    AckRequest,
+    Answer,
+    MessageError,
+    ReplayRequest,
+    StateRequest,
+    TriggerRequest,
+    decode_request,
+)
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
 from senbetsu.states import ACCEPTS_TRIGGERS, State
@@ -43,6 +51,10 @@ ENGINE_LIMIT_NS = 1_500_000_000
 EXECUTE_FOR_NS = 3_000_000_000
 """Without a part for this long the line counts as idle."""
 DEPTH_EVERY_NS = 250_000_000
+REQUESTS_A_TURN = 32
+"""Between two looks at what else is due: a flood of requests must not hold back results and heartbeats."""
+DRAIN_LIMIT_NS = 70_000_000_000
+"""Longer than the longest deadline of a part."""
 
 
 class Daemon:
@@ -54,7 +66,7 @@ class Daemon:
         self._judge = judge
         self._notifier = notifier or SystemdNotifier()
         self._stopping = False
-        self._state = State.STARTING
+        self._state, self._detail = State.STARTING, "starting"
         self._last_part_ns = 0
 
         self.metrics = Metrics(DAEMON_METRICS)
@@ -68,10 +80,16 @@ class Daemon:
         )
         self._book = Book()
         self._outbox = Outbox(self._book)
-        policy = BatchPolicy(config.engine.max_batch, round(config.daemon.batch_wait_ms * 1e6), 0)
+        policy = BatchPolicy(judge.engine.batch_sizes[-1], round(config.daemon.batch_wait_ms * 1e6))
         self._frames = FrameQueue({camera.name: camera.buffer_frames for camera in config.cameras}, policy)
         self._judging = Judging(
-            judge, self._frames, self._outbox, self._progress, self.metrics, config.daemon.engine_check_ms / 1000, self._died
+            judge,
+            self._frames,
+            self._outbox,
+            self._progress,
+            self.metrics,
+            config.daemon.engine_check_ms / 1000,
+            self._died,
         )
         cameras = [open_camera(section) for section in config.cameras]
         self._captures = {
@@ -81,13 +99,21 @@ class Daemon:
             )
             for section, camera in zip(config.cameras, cameras, strict=True)
         }  # fmt: skip
-        self._triggers = {section.name: self.metrics.counter("triggers_total", section.name) for section in config.cameras}
+        self._triggers = {
+            section.name: self.metrics.counter("triggers_total", section.name) for section in config.cameras
+        }
         self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
         self._state_gauge = self.metrics.gauge("state")
 
         self._context: zmq.Context[Any] = zmq.Context()
         self._identity = Identity(
-            config.instance, new_epoch(), boot_id(), config.recipe, judge.model_sha256, judge.profile_sha256, judge.threshold
+            config.instance,
+            new_epoch(),
+            boot_id(),
+            config.recipe,
+            judge.model_sha256,
+            judge.profile_sha256,
+            judge.threshold,
         )
         simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
         self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics)
@@ -119,9 +145,10 @@ class Daemon:
         self._judging.start()
         for capture in self._captures.values():
             capture.start()
-        self._enter(State.IDLE, "ready")
+        self._enter(State.IDLE, "no parts")
         engine = self._judge.engine
-        status = f"ready: {engine.kind} {engine.precision}, threshold {self._judge.threshold:.4f}, epoch {self._identity.epoch}"
+        threshold, epoch = self._judge.threshold, self._identity.epoch
+        status = f"ready: {engine.kind} {engine.precision}, threshold {threshold:.4f}, epoch {epoch}"
         log.info("%s; results on %s", status, self._config.daemon.publish)
         self._notifier.ready(status)
         poller = zmq.Poller()
@@ -130,12 +157,13 @@ class Daemon:
         beat_ns = round(self._config.daemon.heartbeat_ms * 1e6)
         next_beat_ns = time.monotonic_ns()
         next_depth_ns = 0
+        requests_wait = False
         while not self._stopping and self._progress.fatal is None:
             wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
             left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
-            poller.poll(left_ms)
+            poller.poll(0 if requests_wait else left_ms)
             self._publish_outcomes()
-            self._answer_requests()
+            requests_wait = self._answer_requests()
             now_ns = time.monotonic_ns()
             self._settle_overdue(now_ns)
             if now_ns >= next_beat_ns:
@@ -150,41 +178,60 @@ class Daemon:
     def _publish_outcomes(self) -> None:
         for outcome in self._outbox.drain():
             self._last_part_ns = time.monotonic_ns()
-            if self._state is State.IDLE:
-                self._enter(State.EXECUTE, "parts")
             self._publisher.publish(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:
         for look in self._book.overdue(now_ns - OVERDUE_GRACE_NS):
-            self._outbox.settle(Outcome(look, Reason.DEADLINE, now_ns))
+            reason = Reason.NO_FRAME if self._book.awaits_frame(look) else Reason.DEADLINE
+            self._outbox.settle(Outcome(look, reason, now_ns))
 
     def _beat(self, now_ns: int) -> None:
-        if self._progress.engine_stalls(now_ns):
-            self._progress.fail(f"the engine has been busy with one batch for over {self._config.daemon.engine_stall_ms:g} ms")
+        self._fail_if_engine_stalls(now_ns)
+        if self._progress.fatal is not None:
             return
+        self._enter(*self._condition(now_ns))
         if self._progress.all_proven(now_ns):
             self._publisher.heartbeat(self._state)
+        if self._progress.engine_is_proven(now_ns):
+            # A camera that is gone is no reason to be restarted: the others go on, and this one is reconnected.
             self._notifier.watchdog()
-        if self._state is State.EXECUTE and now_ns - self._last_part_ns > EXECUTE_FOR_NS:
-            ended = all(capture.ended.is_set() for capture in self._captures.values())
-            self._enter(State.SUSPENDED if ended else State.IDLE, "no parts")
+
+    def _fail_if_engine_stalls(self, now_ns: int) -> None:
+        if self._progress.engine_stalls(now_ns):
+            limit_ms = self._config.daemon.engine_stall_ms
+            self._progress.fail(f"the engine has been busy with one batch for over {limit_ms:g} ms")
+
+    def _condition(self, now_ns: int) -> tuple[State, str]:
+        """While it runs: with one camera lost the others go on, with none left the line needs attention."""
+        silent = self._progress.silent_cameras(now_ns)
+        lost = [name for name, capture in self._captures.items() if capture.fault is not None or name in silent]
+        detail = "".join(f"; camera {name}: {self._captures[name].fault or 'silent'}" for name in lost)
+        if len(lost) == len(self._captures):
+            return State.HELD, f"no camera delivers{detail}"
+        if all(capture.ended.is_set() for capture in self._captures.values()) and not self._book:
+            return State.SUSPENDED, f"no parts: all recordings are over{detail}"
+        if self._last_part_ns and now_ns - self._last_part_ns <= EXECUTE_FOR_NS:
+            return State.EXECUTE, f"parts{detail}"
+        return State.IDLE, f"no parts{detail}"
 
     def _enter(self, state: State, detail: str) -> None:
-        if state is not self._state:
-            self._state = state
+        if (state, detail) != (self._state, self._detail):
+            self._state, self._detail = state, detail
             self._state_gauge.set(state)
             self._publisher.state(state, detail)
+            self._notifier.status(f"{state.name}: {detail}")
 
-    def _answer_requests(self) -> None:
-        """All that wait. A REQ client's empty delimiter comes back to it; a DEALER's message has none."""
-        while True:
+    def _answer_requests(self) -> bool:
+        """Some that wait; True if there may be more. A REQ client's empty delimiter comes back, a DEALER has none."""
+        for _ in range(REQUESTS_A_TURN):
             try:
                 *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return False
             answer = self._answer(payload)
             # What a trigger has caused so far goes out after its answer.
             self._router.send_multipart([*envelope, answer.encode()])
+        return True
 
     def _answer(self, payload: bytes) -> Answer:
         try:
@@ -200,14 +247,17 @@ class Daemon:
                 if request.epoch == self._identity.epoch:
                     self._publisher.acknowledge(request.seq)
                     return Answer(True, "ack", {"epoch": request.epoch, "seq": self._publisher.acknowledged})
-                return Answer(False, "ack", {"error": f"this is epoch {self._identity.epoch}", "epoch": self._identity.epoch})
+                return Answer(
+                    False, "ack", {"error": f"this is epoch {self._identity.epoch}", "epoch": self._identity.epoch}
+                )
             case StateRequest():
                 return Answer(True, "state", self._state_body())
 
     def _state_body(self) -> dict[str, Any]:
         identity = self._identity
         return {
-            "instance": identity.instance, "epoch": identity.epoch, "seq": self._publisher.seq, "state": self._state.name,
+            "instance": identity.instance, "epoch": identity.epoch,
+            "seq": self._publisher.seq, "state": self._state.name, "detail": self._detail,
             "recipe": identity.recipe, "model_sha256": identity.model_sha256, "profile_sha256": identity.profile_sha256,
         }  # fmt: skip
 
@@ -243,10 +293,12 @@ class Daemon:
         self._notifier.stopping("finishing what is in flight")
         for capture in self._captures.values():
             capture.stop()
-        while self._progress.fatal is None:
+        give_up_ns = time.monotonic_ns() + DRAIN_LIMIT_NS
+        while self._progress.fatal is None and time.monotonic_ns() < give_up_ns:
             self._publish_outcomes()
             self._answer_requests()
             self._settle_overdue(time.monotonic_ns())
+            self._fail_if_engine_stalls(time.monotonic_ns())
             capturing = any(capture.is_alive() for capture in self._captures.values())
             if not capturing and len(self._book) == 0 and not self._frames:
                 break
@@ -267,10 +319,11 @@ class Daemon:
         log.critical("FAULT: %s", why)
         now_ns = time.monotonic_ns()
         for look in self._book.still_open():
-            self._outbox.settle(Outcome(look, Reason.MODEL_FAULT, now_ns))
+            camera_died = not self._captures[look.camera].is_alive() and self._book.awaits_frame(look)
+            self._outbox.settle(Outcome(look, Reason.CAMERA_FAULT if camera_died else Reason.MODEL_FAULT, now_ns))
         self._publish_outcomes()
         self._enter(State.ABORTED, why)
-        self._notifier.status(f"fault: {why}")
+        self._answer_requests()
         self._say_counts()
         self._close()
         return 1
@@ -295,6 +348,12 @@ def check_config(config: Config) -> None:
     for gate in config.gates:
         if gate.items > 1:
             raise UserError(f"gates.{gate.name}.items = {gate.items}: this version judges whole frames; set it to 1")
+        triggers = {camera.trigger for camera in config.cameras_of(gate.name)}
+        if len(triggers) > 1:
+            raise UserError(
+                f"gates.{gate.name}: its cameras have trigger = {' and '.join(sorted(triggers))}, but all looks at a part "
+                "must be of one kind; set cameras.trigger alike, or give the free-running camera a gate of its own"
+            )
 
 
 def new_epoch() -> int:

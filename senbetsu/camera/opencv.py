@@ -44,8 +44,9 @@ class OpenCVCamera:
         self.simulated = self._is_file
         if self._is_stream and section.trigger == "software":
             raise UserError(
-                f"cameras.{section.name}.trigger = 'software': a network stream does not tell when a frame was exposed, "
-                "so that a part might be judged by one from before it came; set it to 'free_run', or use a local camera"
+                f"cameras.{section.name}.trigger = 'software': a network stream does not tell when a frame was "
+                "exposed, so that a part might be judged by one from before it came; "
+                "set it to 'free_run', or use a local camera"
             )
         self._video_capture = video_capture
         self._silent_ns = round(section.silent_ms * 1e6)
@@ -186,9 +187,10 @@ class OpenCVCamera:
             raise RuntimeError(f"camera {self.name}: its reader died") from self._died
         if self._fault is not None:
             raise CameraFault(self._fault)
-        silent_ns = time.monotonic_ns() - self._arrived_ns
-        if not self._ended and silent_ns > self._silent_ns:
-            raise CameraFault(f"camera {self.name}: {self._source} is silent for {silent_ns // 1_000_000} ms")
+        if not self._ended and time.monotonic_ns() - self._arrived_ns > self._silent_ns:
+            raise CameraFault(
+                f"camera {self.name}: {self._source} is silent for over {self._silent_ns // 1_000_000} ms"
+            )
 
     def prepare(self) -> None:
         """The reader is always ahead."""

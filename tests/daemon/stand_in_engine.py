@@ -1,0 +1,66 @@
+"""Runs the real daemon with an engine of which the tests know every score: `python stand_in_engine.py CONFIG SETTINGS`.
+
+The score is the picture's mean grey / 100, so that pictures darker than 100 pass at threshold 1. A picture of one even
+grey makes the engine misbehave: 255 no number, 254 EngineFault, 253 hangs, 252 another exception.
+SETTINGS is a JSON object: `delay_ms` of each run, `max_batch`.
+"""
+
+import json
+import math
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from daemon.__main__ import serve
+from senbetsu.config import load_config
+from senbetsu.engine import EngineFault, Scores
+from senbetsu.judge import Judge
+from senbetsu.program import run, set_up_logging
+
+THRESHOLD = 1.0
+NOT_A_NUMBER, FAULT, HANG, CRASH = 255, 254, 253, 252
+
+
+class StandInEngine:
+    """See senbetsu.engine.Engine."""
+
+    kind, precision, device = "stand-in", "fp32", "none"
+
+    def __init__(self, max_batch: int = 8, delay_ms: float = 0.0) -> None:
+        self.batch_sizes = (1, max_batch)
+        self.inputs = np.zeros((max_batch, 32, 32, 3), np.uint8)
+        self._delay_s = delay_ms / 1000
+
+    def run(self, count: int) -> Scores:
+        if self._delay_s:
+            time.sleep(self._delay_s)
+        grey = self.inputs[:count].reshape(count, -1)
+        score = grey.mean(axis=1).astype(np.float32) / 100
+        for row in np.flatnonzero(grey.min(axis=1) == grey.max(axis=1)):
+            match int(grey[row, 0]):
+                case 255:
+                    score[row] = math.nan
+                case 254:
+                    raise EngineFault("the stand-in failed")
+                case 253:
+                    threading.Event().wait()
+                case 252:
+                    raise RuntimeError("the stand-in crashed")
+        return Scores(score, score / 2, score / 4)
+
+
+def main() -> int:
+    config = load_config(Path(sys.argv[1]))
+    engine = StandInEngine(**json.loads(sys.argv[2]))
+    return serve(config, Judge(engine, THRESHOLD, "m" * 64, "p" * 64, 299, 0.01))
+
+
+if __name__ == "__main__":
+    set_up_logging(verbose=False)
+    status = run(main, "daemon")
+    sys.stderr.flush()
+    os._exit(status)

@@ -351,8 +351,8 @@ def check_config(config: Config) -> None:
         triggers = {camera.trigger for camera in config.cameras_of(gate.name)}
         if len(triggers) > 1:
             raise UserError(
-                f"gates.{gate.name}: its cameras have trigger = {' and '.join(sorted(triggers))}, but all looks at a part "
-                "must be of one kind; set cameras.trigger alike, or give the free-running camera a gate of its own"
+                f"gates.{gate.name}: its cameras have trigger = {' and '.join(sorted(triggers))}, but all looks at "
+                "a part must be of one kind; set cameras.trigger alike, or give the free-running one a gate of its own"
             )
 
 

@@ -66,12 +66,15 @@ def output_file(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    partial = path.with_name(path.name + ".partial")
+    # A device or a pipe is written to as it is; renaming a file onto it would destroy it.
+    direct = path.exists() and not path.is_file()
+    partial = path if direct else path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8") as file:
             yield file
-        partial.replace(path)
+        if not direct:
+            partial.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}; name another file with --output") from error
 

@@ -36,7 +36,8 @@ def main() -> int:
     if program not in PROGRAMS:
         print(f"senbetsu: error: no program {program!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
         return 2
-    os.execv(sys.executable, [sys.executable, "-m", program.replace("-", "_"), *rest])
+    # -P: a folder of the user that is called as a program must not come first.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", program.replace("-", "_"), *rest])
 
 
 if __name__ == "__main__":

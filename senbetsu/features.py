@@ -153,7 +153,7 @@ def _on_cuda() -> Run:
 def _on_cpu(input_size: int) -> Run:
     from senbetsu.engine.openvino import CompiledGraph
 
-    graph = CompiledGraph(FeatureNetwork(), (), input_size, "fp32", 0, (BATCH,))
+    graph = CompiledGraph(FeatureNetwork, (), input_size, "fp32", 0, (BATCH,))
 
     def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         np.copyto(graph.inputs, images)

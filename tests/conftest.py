@@ -77,7 +77,7 @@ def senbetsu(tmp_path_factory: pytest.TempPathFactory) -> Run:
     empty = tmp_path_factory.mktemp("elsewhere")
 
     def run(*arguments: str | Path | float, cwd: Path | None = None) -> Outcome:
-        command = [sys.executable, "-m", "senbetsu.cli", *map(str, arguments)]
+        command = [sys.executable, "-P", "-m", "senbetsu.cli", *map(str, arguments)]
         done = subprocess.run(command, cwd=cwd or empty, capture_output=True, text=True, timeout=280, check=False)
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import openvino as ov
@@ -26,11 +26,11 @@ from senbetsu.network import backbone_sha256
 log = logging.getLogger(__name__)
 
 
-def openvino_model(network: nn.Module, input_size: int, constants: Sequence[Tensor] = ()) -> ov.Model:
+def openvino_model(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor] = ()) -> ov.Model:
     """The network as a model with one input, (?, S, S, 3) uint8.
 
     Args:
-        network: takes images and then the constants.
+        network: makes the network, which takes images and then the constants; called only if the cache has no graph.
         input_size: S, pixels.
         constants: values of all further arguments, folded in.
     """
@@ -43,7 +43,7 @@ def openvino_model(network: nn.Module, input_size: int, constants: Sequence[Tens
     return model
 
 
-def _cached_model(network: nn.Module, input_size: int, constants: Sequence[Tensor]) -> ov.Model:
+def _cached_model(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor]) -> ov.Model:
     folder = cache_folder() / "graphs" / _key(network, input_size, constants)
     if folder.is_dir():
         try:
@@ -56,24 +56,24 @@ def _cached_model(network: nn.Module, input_size: int, constants: Sequence[Tenso
     return model
 
 
-def _key(network: nn.Module, input_size: int, constants: Sequence[Tensor]) -> str:
+def _key(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor]) -> str:
     """Whatever the exported graph depends on: code, weights, versions, shapes."""
     sources = [sha256_of_file(Path(str(module.__file__))) for module in (senbetsu.network, senbetsu.scoring)]
     facts = [
-        type(network).__name__, input_size, [tuple(c.shape) for c in constants], sources, backbone_sha256(),
+        network.__name__, input_size, [tuple(c.shape) for c in constants], sources, backbone_sha256(),
         torch.__version__, ov.get_version(), sha256_of_file(Path(__file__)),
     ]  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
-def _convert(network: nn.Module, input_size: int, constants: Sequence[Tensor]) -> ov.Model:
+def _convert(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor]) -> ov.Model:
     log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
     examples = (torch.zeros(2, input_size, input_size, 3, dtype=torch.uint8), *constants)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(
-            network.eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
+            network().eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
         )
         return ov.convert_model(program)
 

@@ -22,6 +22,13 @@ class Scores(NamedTuple):
     novelty_distance: NDArray[np.float32]
 
 
+def scores_of(rows: NDArray[np.float32]) -> Scores:
+    """The graph's output (count, 4), see senbetsu.scoring.OUTPUTS: a part whose evidence is not finite has no score."""
+    if not np.isfinite(rows[:, 3]).all():
+        rows[~np.isfinite(rows[:, 3]), :3] = np.nan
+    return Scores(rows[:, 0], rows[:, 1], rows[:, 2])
+
+
 class Engine(Protocol):
     """One model, loaded and warmed up."""
 

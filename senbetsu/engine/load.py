@@ -63,7 +63,7 @@ def build_engine(
     if choice.kind == "openvino":
         from senbetsu.engine.openvino import OpenVINOEngine
 
-        return OpenVINOEngine(ScoringNetwork(), constants, input_size, choice.precision, threads, batch_sizes)
+        return OpenVINOEngine(ScoringNetwork, constants, input_size, choice.precision, threads, batch_sizes)
     from senbetsu.engine.pytorch import TorchEngine
 
     return TorchEngine(ScoringNetwork(), constants, input_size, choice.precision, choice.device, threads, batch_sizes)

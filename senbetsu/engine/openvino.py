@@ -1,6 +1,6 @@
 """The CPU's engine: OpenVINO, one compiled model a batch size, pictures read where the caller put them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from senbetsu.engine.graph import openvino_model
-from senbetsu.engine.interface import EngineFault, Scores
+from senbetsu.engine.interface import EngineFault, Scores, scores_of
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -27,7 +27,7 @@ class CompiledGraph:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Callable[[], nn.Module],
         constants: Sequence[Tensor],
         input_size: int,
         precision: str,
@@ -72,7 +72,7 @@ class OpenVINOEngine:
     kind = "openvino"
 
     def __init__(
-        self, network: nn.Module, constants: Sequence[Tensor], input_size: int, precision: str, threads: int, batch_sizes: Sequence[int]
+        self, network: Callable[[], nn.Module], constants: Sequence[Tensor], input_size: int, precision: str, threads: int, batch_sizes: Sequence[int]
     ) -> None:
         self._graph = CompiledGraph(network, constants, input_size, precision, threads, batch_sizes)
         self.precision = precision
@@ -82,5 +82,5 @@ class OpenVINOEngine:
 
     def run(self, count: int) -> Scores:
         """Score the first `count` rows of `inputs`. Raises EngineFault."""
-        (scores,) = self._graph.run(count)
-        return Scores(scores[:count, 0], scores[:count, 1], scores[:count, 2])
+        (rows,) = self._graph.run(count)
+        return scores_of(rows[:count])

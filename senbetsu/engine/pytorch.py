@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from senbetsu.engine.interface import EngineFault, Scores
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.engine.interface import EngineFault, Scores, scores_of
+from senbetsu.scoring import OUTPUTS, ScoringNetwork
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,7 +35,7 @@ class TorchEngine:
         shape = (self.batch_sizes[-1], input_size, input_size, 3)
         self._pinned = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_cuda)
         self.inputs: NDArray[np.uint8] = self._pinned.numpy()
-        self._scores = torch.zeros((self.batch_sizes[-1], 3), pin_memory=on_cuda)
+        self._scores = torch.zeros((self.batch_sizes[-1], len(OUTPUTS)), pin_memory=on_cuda)
         self._host_scores = cast(NDArray[np.float32], self._scores.numpy())
         self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]
         self._replay: dict[int, Callable[[], None]] = {}
@@ -81,5 +81,4 @@ class TorchEngine:
                 self._replay[self._size_of[count]]()
         except RuntimeError as error:
             raise EngineFault(f"torch on {self.device}: {error}") from error
-        scores = self._host_scores
-        return Scores(scores[:count, 0], scores[:count, 1], scores[:count, 2])
+        return scores_of(self._host_scores[:count])

@@ -5,20 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from senbetsu.config import EngineSection, load_config
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import Engine, EngineChoice, batch_sizes_up_to, build_engine, choose_engine
-from senbetsu.engine.openvino import cpu_has_bf16
+from senbetsu.engine.openvino import OpenVINOEngine, cpu_has_bf16
+from senbetsu.engine.pytorch import TorchEngine
 from senbetsu.errors import ArtifactError, ConfigError
 from senbetsu.images import find_images, fit, read_image
 from senbetsu.judge import load_judge
 from senbetsu.profile import Profile, load_profile
+from senbetsu.scoring import ScoringNetwork
 
 OPENVINO = EngineChoice("openvino", "fp32", "cpu")
 TORCH = EngineChoice("torch", "fp32", "cpu")
-BF16_TOLERANCE = 0.15
-"""Relative, of a score in bf16 against fp32: a profile is bound to its precision, so the two never meet on a line."""
+BF16_TOLERANCE = 0.35
+"""Relative, of a score in bf16 against fp32. It is the backbone's own rounding, seen through a whitening that makes small
+differences large, and it shifts all parts alike; a profile is bound to its precision, so the two never meet on a line."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,7 @@ def test_bf16_stays_within_its_stated_tolerance(profile: Profile, pictures: list
     choice = EngineChoice("openvino", "bf16", "cpu")
     rough = scores_of(build_engine(profile.scorer, profile.input_size, choice, 0, (8,)), pictures, 8)
     np.testing.assert_allclose(rough[:, 0], exact[:, 0], rtol=BF16_TOLERANCE)
+    assert spearmanr(rough[:, 0], exact[:, 0]).statistic > 0.95
 
 
 @pytest.mark.parametrize("choice", [OPENVINO, TORCH])
@@ -65,13 +70,20 @@ def test_a_parts_score_does_not_depend_on_its_batch(profile: Profile, pictures: 
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 3), one_by_one, rtol=1e-4)
 
 
-def test_a_picture_whose_statistics_are_not_finite_gives_no_finite_score(profile: Profile) -> None:
-    broken = [c.clone() for c in profile.scorer.constants()]
-    broken[0][0, 0] = torch.nan
-    from senbetsu.engine.openvino import OpenVINOEngine
-    from senbetsu.scoring import ScoringNetwork
-
-    engine = OpenVINOEngine(ScoringNetwork(), broken, profile.input_size, "fp32", 0, (1,))
+@pytest.mark.parametrize("which", ["head_weight", "metric_centroid", "whole_directions", "windows_gain"])
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+def test_a_statistic_that_is_not_finite_gives_no_finite_score(profile: Profile, kind: str, which: str) -> None:
+    """OpenVINO's maximum takes NaN for the smaller number: the score came out finite."""
+    constants = profile.scorer.constants()
+    broken = getattr(constants, which).clone()
+    broken.view(-1)[0] = torch.nan
+    constants = constants._replace(**{which: broken})
+    engine = (
+        OpenVINOEngine(ScoringNetwork, constants, profile.input_size, "fp32", 0, (1,))
+        if kind == "openvino"
+        else TorchEngine(ScoringNetwork(), constants, profile.input_size, "fp32", "cpu", 0, (1,))
+    )
+    engine.inputs[:] = 128
     assert not np.isfinite(engine.run(1).score[0])
 
 

@@ -1,0 +1,108 @@
+"""`senbetsu train` as its user sees it: what it writes, that it repeats itself, and what it says of bad input."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from senbetsu.embedding import load_embedding
+
+
+def test_it_writes_what_it_learned_and_how(line) -> None:
+    document = json.loads((line.artifacts / "embedding.json").read_text())
+    assert document["learned"] is True
+    assert document["classes"] == {"normal": 60, "hole": 15, "scratch": 15}
+    assert document["settings"]["steps"] == 100
+    assert len(document["curve"]["loss"]) == len(document["curve"]["active_share"]) == len(document["curve"]["step"])
+    assert len(document["folds"]) == 60
+    picture = cv2.imread(str(line.artifacts / "feature_space.png"))
+    assert picture is not None
+    assert picture.shape[1] > picture.shape[0]
+    embedding = load_embedding(line.artifacts)
+    assert embedding.moments.count == 60
+    assert embedding.sha256 == document["sha256"]
+
+
+def test_the_same_seed_gives_the_same_model(senbetsu, line, tmp_path: Path) -> None:
+    again = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path, "--steps", 100
+    )
+    assert again.status == 0, again.stderr
+    assert load_embedding(tmp_path).sha256 == load_embedding(line.artifacts).sha256
+
+
+def test_with_normals_alone_it_works_and_says_what_it_does_instead(senbetsu, line, tmp_path: Path) -> None:
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path)
+    assert done.status == 0, done.stderr
+    assert "no defects (--defects): nothing can be learned by contrast" in done.stderr
+    assert load_embedding(tmp_path).fusion.weights == (0.0, 0.5, 0.5)
+    assert (tmp_path / "feature_space.png").exists()
+
+
+def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out_by_name(
+    senbetsu, line, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed/deep/deeper"
+    folder.mkdir(parents=True)
+    source = sorted(line.train_normal.iterdir())
+    picture = cv2.imread(str(source[0]))
+    cv2.imwrite(str(folder / "a.JPG"), picture)
+    cv2.imwrite(str(folder / "b.bmp"), cv2.resize(picture, (300, 200)))
+    cv2.imwrite(str(folder / "c.png"), cv2.cvtColor(cv2.imread(str(source[1])), cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(folder / "d.png"), cv2.imread(str(source[2])).astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / "e.png"), cv2.cvtColor(cv2.imread(str(source[3])), cv2.COLOR_BGR2BGRA))
+    cv2.imwrite(str(folder / "f.tiff"), cv2.imread(str(source[4])))
+    (folder / "broken.jpg").write_bytes((folder / "a.JPG").read_bytes()[:1500])
+    shutil.copy(source[5], folder / "g.png")
+    shutil.copy(source[5], folder / "copy-of-g.png")
+    os.symlink(source[6], folder / "link.png")
+    done = senbetsu("train", "--normal", tmp_path / "mixed", "--artifacts", tmp_path / "out")
+    assert done.status == 0, done.stderr
+    assert "broken.jpg: a JPEG that ends before its picture does" in done.stderr
+    assert load_embedding(tmp_path / "out").moments.count == 8
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "unreadable", "three", "normal kind", "same picture"])
+def test_bad_input_gets_one_clear_error_and_writes_nothing(senbetsu, line, tmp_path: Path, what: str) -> None:
+    normal, defects, out = tmp_path / "normal", tmp_path / "defects", tmp_path / "out"
+    if what != "missing":
+        normal.mkdir()
+    good = sorted(line.train_normal.iterdir())
+    if what == "unreadable":
+        (normal / "a.png").write_bytes(b"no picture")
+    elif what == "three":
+        for path in good[:3]:
+            shutil.copy(path, normal)
+    elif what in ("normal kind", "same picture"):
+        for path in good[:6]:
+            shutil.copy(path, normal)
+        kind = defects / ("normal" if what == "normal kind" else "dent")
+        kind.mkdir(parents=True)
+        shutil.copy(good[0] if what == "same picture" else good[10], kind / "x.png")
+    flags = ["--defects", defects] if defects.exists() else []
+    done = senbetsu("train", "--normal", normal, *flags, "--artifacts", out)
+    said = {
+        "missing": f"{normal}: no such file or folder",
+        "empty": f"{normal}: no picture in this folder",
+        "unreadable": "none of the 1 pictures can be read",
+        "three": "3 unlike readable pictures; learning what is normal takes at least 4",
+        "normal kind": "a kind of defect cannot be called 'normal'",
+        "same picture": "the same picture as",
+    }[what]
+    assert done.status == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (out / "embedding.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_the_work(senbetsu, line, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", blocked / "out")
+    assert done.status == 2
+    assert "cannot be written to" in done.stderr
+    assert "--artifacts" in done.stderr

@@ -6,29 +6,34 @@
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from senbetsu.errors import ImageError, UserError
+from senbetsu.truncation import JPEG_SIGNATURE, PNG_SIGNATURE, is_webp, jpeg_end, what_is_missing
 
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jp2 .bmp .dib .tif .tiff .webp .avif .pgm .ppm .pbm .pnm .pxm .sr .ras .exr .hdr .pic".split()
-)
-VIDEO_SUFFIXES = frozenset(".mp4 .avi .mkv .mov .m4v .webm .mpg .mpeg".split())
+    (
+        ".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif", ".gif",
+        ".pgm", ".ppm", ".pbm", ".pnm", ".pxm", ".sr", ".ras", ".exr", ".hdr", ".pic",
+    )
+)  # fmt: skip
+VIDEO_SUFFIXES = frozenset([".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg"])
 
 # Every failure is an ImageError here; OpenCV would print it a second time, in its own words.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_KNOWN = " ".join(sorted(SUFFIXES))
 _PNG_ALPHA_TYPES = (4, 6)
-# A marker in entropy-coded JPEG data is 0xFF followed by anything but a stuffed zero, a restart or a fill byte.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
+_EXIF = re.compile(rb"(?:eXIf|EXIF.{4})(?:Exif\x00\x00)?(?P<tiff>II\*\x00|MM\x00\*)", re.DOTALL)
+_ORIENTATION_TAG = 0x0112
+_JPEG_FILLER = 128
+_MORE_JPEG_DATA = bytes(range(1, 65))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -41,12 +46,12 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if _is_folder(path):
             inside = list(_pictures_in(path, frozenset()))
             if not inside:
-                raise UserError(f"{path}: no picture in this folder (looked for {' '.join(sorted(SUFFIXES))}, to the bottom)")
+                raise UserError(f"{path}: no picture in this folder or below it (looked for {_KNOWN})")
             found += inside
-        elif path.exists():
+        elif path.exists() or path.is_symlink():  # a link to nothing is a picture that cannot be read, not one less
             found.append(path)
         else:
             raise UserError(f"{path}: no such file or folder")
@@ -79,10 +84,17 @@ def _pictures_in(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Pa
         if entry.name.startswith("."):
             continue
         path = folder / entry.name
-        if entry.is_dir():
+        if _is_folder(path):
             yield from _pictures_in(path, above | {identity})
         elif path.suffix.lower() in SUFFIXES:
             yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def content_sha256(content: bytes) -> str:
@@ -106,27 +118,51 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     """An encoded picture as (H, W, 3) uint8 BGR.
 
-    EXIF turns are applied, 16 bits become 8, grey becomes BGR, of several pages the first is taken, and what is
-    transparent is laid over black.
+    EXIF turns are applied, 16 bits become 8, grey and palettes become BGR, of several pages the first is taken, and
+    what is transparent in a PNG, WebP, GIF or TIFF is laid over black.
 
     Raises:
-        ImageError: not a picture, or not all of it: a decoder would fill the rest of a truncated file with grey, and the
-            part would be judged on half a picture.
+        ImageError: not a picture, or not all of it (see `senbetsu.truncation`), or one of floating-point numbers, whose
+            range nobody knows.
     """
     if not content:
         raise ImageError(f"{name}: the file is empty")
-    missing = _what_is_missing(content)
+    missing = what_is_missing(content)
     if missing:
         raise ImageError(f"{name}: {missing}")
     has_alpha = _has_alpha(content)
-    flag = cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_COLOR_BGR
+    image = _decoded(content, name, cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_COLOR)
+    if has_alpha:
+        return _over_black(_turned(image, _exif_turn(content)))
+    if image.ndim != 3 or image.dtype != np.uint8:
+        raise ImageError(f"{name}: a floating-point picture, whose range is not known; save it with 8 or 16 bits")
+    whole = np.asarray(image, np.uint8)
+    if content.startswith(JPEG_SIGNATURE) and _ends_in_filler(whole, content, name):
+        raise ImageError(f"{name}: a JPEG with an end, but with data missing before it (truncated)")
+    return whole
+
+
+def _decoded(content: bytes, name: str, flag: int) -> NDArray[np.generic]:
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     except cv2.error as error:
         raise ImageError(f"{name}: cannot be decoded: {error.err}") from error
     if image is None:
-        raise ImageError(f"{name}: not a picture that can be decoded, or damaged")
-    return _over_black(image) if has_alpha else np.asarray(image, np.uint8)
+        raise ImageError(f"{name}: damaged, or not a picture that can be decoded (of 8 or 16 bits a channel)")
+    return image
+
+
+def _ends_in_filler(image: NDArray[np.uint8], content: bytes, name: str) -> bool:
+    """Whether a JPEG's data stop short of its end marker, as where a camera closes a picture that was cut off.
+
+    Then the decoder fills up with exactly this grey. A sound picture may show it too, so the proof is a second decoding
+    with more data before the end marker: what was complete stays as it was, filler changes.
+    """
+    corners = (image[:8, :8], image[:8, -8:], image[-8:, :8], image[-8:, -8:])  # whichever EXIF made of the last one
+    if not any(np.all(corner == _JPEG_FILLER) for corner in corners):
+        return False
+    end = jpeg_end(content)
+    return not np.array_equal(image, _decoded(content[:end] + _MORE_JPEG_DATA + content[end:], name, cv2.IMREAD_COLOR))
 
 
 def _over_black(image: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -142,63 +178,34 @@ def _over_black(image: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def _has_alpha(content: bytes) -> bool:
-    if content.startswith(_PNG):
-        return content[25] in _PNG_ALPHA_TYPES
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+    if content.startswith(PNG_SIGNATURE):
+        return content[25] in _PNG_ALPHA_TYPES or b"tRNS" in content[: content.find(b"IDAT")]
+    if is_webp(content):
         return content[12:16] == b"VP8L" or (content[12:16] == b"VP8X" and bool(content[20] & 0x10))
-    return False
+    return content.startswith(b"GIF8")
 
 
-def _what_is_missing(content: bytes) -> str:
-    """In words, for the formats that decoders accept in part; empty if the file is whole."""
-    if content.startswith(_PNG):
-        return _missing_of_png(content)
-    if content.startswith(b"\xff\xd8"):
-        return "" if _jpeg_is_whole(content) else "a JPEG that ends before its picture does (truncated)"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        size = int.from_bytes(content[4:8], "little") + 8
-        return f"a WebP of {size} bytes of which {len(content)} are there (truncated)" if len(content) < size else ""
-    if content.startswith(b"BM") and len(content) >= 6:
-        size = int.from_bytes(content[2:6], "little")
-        return f"a BMP of {size} bytes of which {len(content)} are there (truncated)" if len(content) < size else ""
-    return ""
+def _exif_turn(content: bytes) -> int:
+    """EXIF orientation, 1 to 8, of a PNG or WebP: with its alpha the decoder hands out a picture unturned."""
+    match = _EXIF.search(content)
+    if match is None:
+        return 1
+    exif = content[match.start("tiff") :]
+    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
+    at = int.from_bytes(exif[4:8], order)
+    entries = exif[at + 2 : at + 2 + 12 * int.from_bytes(exif[at : at + 2], order)]
+    tags = {int.from_bytes(entries[i : i + 2], order): entries[i + 8 : i + 10] for i in range(0, len(entries), 12)}
+    return int.from_bytes(tags.get(_ORIENTATION_TAG, b""), order)
 
 
-def _missing_of_png(content: bytes) -> str:
-    at = len(_PNG)
-    while at + 12 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        kind = content[at + 4 : at + 8]
-        end = at + 12 + length
-        if end > len(content):
-            break
-        if zlib.crc32(content[at + 4 : end - 4]) != int.from_bytes(content[end - 4 : end], "big"):
-            return f"a PNG with a damaged {kind.decode('latin-1')} chunk"
-        if kind == b"IEND":
-            return ""
-        at = end
-    return "a PNG that ends before its picture does (truncated)"
-
-
-def _jpeg_is_whole(content: bytes) -> bool:
-    """Follow the segments to the end-of-image marker; a thumbnail's own end is inside a segment and does not count."""
-    at = 2
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
-            return False
-        marker = content[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == _JPEG_EOI:
-            return True
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker == _JPEG_SOS:
-            match = _JPEG_MARKER.search(content, at)
-            if match is None:
-                return False
-            at = match.start()
-    return content[at : at + 2] == b"\xff\xd9"
+def _turned(image: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
+    if turn in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if turn in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        image = image[::-1]
+    return image
 
 
 def fit(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
@@ -209,14 +216,23 @@ def fit(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
     Args:
         frame: (H, W), (H, W, 1), (H, W, 3) BGR or (H, W, 4) BGRA, uint8.
-        out: (S, S, 3) uint8, C-contiguous, overwritten. Nothing is allocated for a BGR frame.
+        out: (S, S, 3) uint8, C-contiguous, overwritten. Nothing is allocated for a BGR frame, unless one side
+            grows and the other shrinks.
 
     Raises:
-        ValueError: the frame is empty or of another shape.
+        ValueError: the frame is empty, or either is of another shape or type.
     """
     height, width = out.shape[:2]
     if frame.ndim not in (2, 3) or 0 in frame.shape or (frame.ndim == 3 and frame.shape[2] not in (1, 3, 4)):
         raise ValueError(f"a frame of shape {frame.shape} is no picture")
+    if frame.dtype != np.uint8 or out.dtype != np.uint8 or out.ndim != 3 or out.shape[2] != 3:
+        # OpenCV would write to a new array and leave `out` as it was: the part before would be judged again.
+        raise ValueError(f"a frame of {frame.dtype} cannot be fitted to {out.shape} of {out.dtype}; uint8 is wanted")
+    rows, columns = frame.shape[:2]
+    if (rows > height and columns < width) or (rows < height and columns > width):
+        # INTER_AREA averages only where both sides shrink, so the side that shrinks goes first.
+        smaller = (min(columns, width), min(rows, height))
+        frame = np.asarray(cv2.resize(frame, smaller, interpolation=cv2.INTER_AREA), np.uint8)
     shrinks = frame.shape[0] >= height and frame.shape[1] >= width
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     if frame.ndim == 3 and frame.shape[2] == 3:

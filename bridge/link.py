@@ -1,8 +1,10 @@
 """The bridge's side of ZeroMQ: hears the daemon, asks it for what was missed, passes triggers on."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import zmq
 import zmq.asyncio
@@ -195,13 +197,14 @@ class DaemonLink:
         """Acknowledge what has come; ask again for what has not."""
         self._recover(now_ns)
         sequence = self._sequence
-        if sequence.epoch is not None and sequence.complete > self._acknowledged:
-            if self._send(AckRequest(epoch=sequence.epoch, seq=sequence.complete)):
-                self._acknowledged = sequence.complete
+        if sequence.epoch is None or sequence.complete <= self._acknowledged:
+            return
+        if self._send(AckRequest(epoch=sequence.epoch, seq=sequence.complete)):
+            self._acknowledged = sequence.complete
 
     def _send(self, request: Request) -> bool:
         """Sent now or not at all."""
-        sent = self._dealer.send(encode_request(request), flags=zmq.NOBLOCK)
+        sent = cast("asyncio.Future[Any]", self._dealer.send(encode_request(request), flags=zmq.NOBLOCK))
         error = sent.exception() if sent.done() else None
         if error is None:
             return True

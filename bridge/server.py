@@ -33,7 +33,7 @@ FIRST_GATE_ALSO = (0, 255)
 _caller: ContextVar["Connection | None"] = ContextVar("caller", default=None)
 
 
-class Connection(ServerRequestHandler):  # type: ignore[misc]
+class Connection(ServerRequestHandler):
     """One client's connection."""
 
     async def handle_request(self) -> None:
@@ -41,10 +41,10 @@ class Connection(ServerRequestHandler):  # type: ignore[misc]
         pdu = self.last_pdu
         if pdu is not None and (code := self._refusal(pdu)) is not None:
             response = ExceptionResponse(pdu.function_code, code, device_id=pdu.dev_id, transaction=pdu.transaction_id)
-            self.server_send(response, self.last_addr)
+            self.server_send(response, self.last_addr)  # type: ignore[no-untyped-call]
             return
         _caller.set(self)
-        await super().handle_request()
+        await super().handle_request()  # type: ignore[no-untyped-call]
 
     def _refusal(self, pdu: Any) -> ExcCodes | None:
         if pdu.function_code not in FUNCTIONS:
@@ -103,7 +103,7 @@ class GateTable:
         return self.contract.image()
 
     async def act(
-        self, function: int, start: int, address: int, count: int, registers: list[int], values: list[Any] | None
+        self, function: int, _start: int, address: int, count: int, registers: list[int], values: list[Any] | None
     ) -> ExcCodes | None:
         """pymodbus's action: called for every request, before it is answered from `registers`."""
         if values is not None:
@@ -125,7 +125,7 @@ class GateTable:
         return None
 
 
-class Server(ModbusTcpServer):  # type: ignore[misc]
+class Server(ModbusTcpServer):
     """All gates on one port."""
 
     def __init__(self, tables: Mapping[int, GateTable], host: str, port: int) -> None:
@@ -140,7 +140,7 @@ class Server(ModbusTcpServer):  # type: ignore[misc]
 
     def callback_new_connection(self) -> Connection:
         """A client connects."""
-        return Connection(self, self.trace_packet, self.trace_pdu, self.trace_connect)
+        return Connection(self, self.trace_packet, self.trace_pdu, self.trace_connect)  # type: ignore[no-untyped-call]
 
     async def start(self) -> None:
         """Listen. Raises UserError where the port is taken."""

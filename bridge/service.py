@@ -34,9 +34,11 @@ class Bridge:
         self._notifier = notifier or SystemdNotifier()
         self._metrics = Metrics(BRIDGE_METRICS)
         self._metrics.gauge("build_info", __version__).set(1)
-        self.gates = {gate.name: GateContract(settings_of_gate(config, gate), self._numbers(gate)) for gate in config.gates}
+        self.gates = {
+            gate.name: GateContract(settings_of_gate(config, gate), self._numbers(gate)) for gate in config.gates
+        }
         self._told = {name: dict.fromkeys(("late", "lost"), 0) for name in self.gates}
-        self._totals = {name: {verdict: 0 for verdict in Verdict} for name in self.gates}
+        self._totals = {name: dict.fromkeys(Verdict, 0) for name in self.gates}
         self._stop = asyncio.Event()
 
     def _numbers(self, gate: GateSection) -> Any:
@@ -70,7 +72,7 @@ class Bridge:
         # From here on the heartbeat stands still: the PLC rejects.
         for task in tasks:
             task.cancel()
-        await server.shutdown()
+        await server.shutdown()  # type: ignore[no-untyped-call]
         link.close()
         for name, totals in self._totals.items():
             log.info("gate %s: %d pass, %d reject", name, totals[Verdict.PASS], totals[Verdict.REJECT])

@@ -66,7 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
     }
     sha256 = save_profile(config.artifacts, profile, details)
     write_report(
-        config.artifacts / "report.html", make_report(profile, sha256, warnings, used, scores, now, choice, arguments.normal)
+        config.artifacts / "report.html",
+        make_report(profile, sha256, warnings, used, scores, now, choice, arguments.normal),
     )
     for warning in warnings:
         log.warning("%s", warning)
@@ -125,7 +126,9 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--false-reject-rate", type=float, metavar="R", help="promise: the share of good parts rejected, on average"
     )
-    command.add_argument("--confidence", type=float, metavar="C", help="make the promise a bound that holds with this confidence")
+    command.add_argument(
+        "--confidence", type=float, metavar="C", help="make the promise a bound that holds with this confidence"
+    )
     return command
 
 

@@ -51,7 +51,12 @@ def main() -> int:
     sources = sorted([*(REPOSITORY / "senbetsu").rglob("*.py"), *(REPOSITORY / "train").glob("*.py")])
     step("train: learn the embedding", ARTIFACTS / "embedding.json", [ROOT / "parts.json", *sources], train)
     sources += sorted((REPOSITORY / "calibrate").glob("*.py"))
-    step("calibrate: threshold and claim", ARTIFACTS / "profile.json", [ARTIFACTS / "embedding.json", *sources], calibrate)
+    step(
+        "calibrate: threshold and claim",
+        ARTIFACTS / "profile.json",
+        [ARTIFACTS / "embedding.json", *sources],
+        calibrate,
+    )
     shutil.copyfile(ARTIFACTS / "feature_space.png", ROOT / "feature_space.png")
     shutil.copyfile(ARTIFACTS / "report.html", ROOT / "report.html")
     results, plc = run_line()
@@ -68,7 +73,9 @@ def say(text: str) -> None:
 def step(what: str, product: Path, inputs: Sequence[Path | int], work: Callable[[], None]) -> None:
     """Do the work unless its product was made of the same inputs."""
     stamp = LOGS / f"{product.name}.made-of"
-    made_of = hashlib.sha256(b"".join(i.read_bytes() if isinstance(i, Path) else str(i).encode() for i in inputs)).hexdigest()
+    made_of = hashlib.sha256(
+        b"".join(i.read_bytes() if isinstance(i, Path) else str(i).encode() for i in inputs)
+    ).hexdigest()
     if product.exists() and stamp.exists() and stamp.read_text() == made_of:
         say(f"  .. {what}: unchanged, used again")
         return
@@ -239,13 +246,21 @@ def report(results: list[Result], plc: dict[str, Any]) -> bool:
         ("good parts rejected", share(false_rejects, len(good))),
         ("  claimed by calibrate", profile["claim_sentence"]),
         ("defects rejected", share(found, len(bad))),
-        ("reasons", ", ".join(f"{count} {name}" for name, count in Counter(r.reason.name for r in results).most_common())),
+        (
+            "reasons",
+            ", ".join(f"{count} {name}" for name, count in Counter(r.reason.name for r in results).most_common()),
+        ),
         ("trigger -> verdict", milliseconds(percentiles(latencies))),
-        ("trigger written -> gate decided", milliseconds(plc["written_to_gate_decided_ms"]) + " (the PLC polls every 10 ms)"),
+        (
+            "trigger written -> gate decided",
+            milliseconds(plc["written_to_gate_decided_ms"]) + " (the PLC polls every 10 ms)",
+        ),
     ):
         say(f"{name:<32} {value}")
     sound = reconcile(results, plc)
-    say("\npictures: demo/feature_space.png, demo/histogram.png, demo/rejects.png; the calibration's report: demo/report.html")
+    say(
+        "\npictures: demo/feature_space.png, demo/histogram.png, demo/rejects.png; the calibration's report: demo/report.html"
+    )
     return sound
 
 
@@ -271,12 +286,20 @@ def reconcile(results: list[Result], plc: dict[str, Any]) -> bool:
 
 def draw(judged: list[tuple[Result, dict[str, Any]]], threshold: float) -> None:
     """The scores, and the rejected cells with theirs."""
-    scores = {defective: np.array([r.score for r, part in judged if part["defective"] is defective]) for defective in (False, True)}
+    scores = {
+        defective: np.array([r.score for r, part in judged if part["defective"] is defective])
+        for defective in (False, True)
+    }
     draw_score_histogram(ROOT / "histogram.png", scores[False], threshold, scores[True])
     rejects = [(result, part) for result, part in judged if result.verdict is Verdict.REJECT]
-    chosen = [rejects[i] for i in np.linspace(0, len(rejects) - 1, min(SHOWN_REJECTS, len(rejects))).round().astype(int)]
+    chosen = [
+        rejects[i] for i in np.linspace(0, len(rejects) - 1, min(SHOWN_REJECTS, len(rejects))).round().astype(int)
+    ]
     tiles = [
-        (read_image(ROOT / "parts" / part["file"]), f"{result.score:.2f} " + ("defective" if part["defective"] else "GOOD"))
+        (
+            read_image(ROOT / "parts" / part["file"]),
+            f"{result.score:.2f} " + ("defective" if part["defective"] else "GOOD"),
+        )
         for result, part in chosen
     ]
     title = f"{len(tiles)} of {len(rejects)} rejects; score over {threshold:.2f} (ELPV, CC BY-NC-SA 4.0)"
@@ -291,7 +314,11 @@ def share(count: int, of: int) -> str:
 
 def percentiles(values: list[float]) -> dict[str, float] | None:
     """p50, p95, p99."""
-    return None if not values else dict(zip(("p50", "p95", "p99"), np.percentile(values, [50, 95, 99]).tolist(), strict=True))
+    return (
+        None
+        if not values
+        else dict(zip(("p50", "p95", "p99"), np.percentile(values, [50, 95, 99]).tolist(), strict=True))
+    )
 
 
 def milliseconds(figures: dict[str, float] | None) -> str:

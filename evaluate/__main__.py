@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,19 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def measure(normals: Sequence[PictureScore], defects: dict[str, Sequence[PictureScore]], threshold: float) -> dict[str, Any]:
+def measure(
+    normals: Sequence[PictureScore], defects: Mapping[str, Sequence[PictureScore]], threshold: float
+) -> dict[str, Any]:
     """All figures. Unreadable pictures are rejected, and counted apart; AUROC is over the readable ones."""
     every_defect = [result for results in defects.values() for result in results]
     return {
         "threshold": threshold,
         "auroc": _auroc(normals, every_defect),
         "normal": _rejected(normals, threshold),
-        "defects": {**_rejected(every_defect, threshold)},
+        "defects": _rejected(every_defect, threshold),
         "kinds": {
-            kind: {**_rejected(results, threshold), "auroc": _auroc(normals, results)} for kind, results in defects.items()
+            kind: {**_rejected(results, threshold), "auroc": _auroc(normals, results)}
+            for kind, results in defects.items()
         },
     }
 
@@ -90,7 +93,7 @@ def used_before(paths: Sequence[Path], artifacts: Path) -> int:
 
 def table(report: dict[str, Any]) -> str:
     """The figures for a person."""
-    rows = [("", "parts", "rejected", "share", "95 % interval", "AUROC")]
+    rows: list[tuple[str, ...]] = [("", "parts", "rejected", "share", "95 % interval", "AUROC")]
     rows.append(_row("normal: false rejects", report["normal"], None))
     for kind, figures in report["kinds"].items():
         rows.append(_row(f"{kind}: found", figures, figures["auroc"]))
@@ -127,7 +130,9 @@ def flags() -> argparse.ArgumentParser:
     """The command line."""
     command = parser("evaluate", "Measure defects found and good parts rejected, on parts whose kind is known.")
     command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
-    command.add_argument("--defects", type=Path, required=True, metavar="DIR", help="pictures of defects, one folder a kind")
+    command.add_argument(
+        "--defects", type=Path, required=True, metavar="DIR", help="pictures of defects, one folder a kind"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     return command
 

@@ -48,7 +48,7 @@ def load_artifact(folder: Path, name: str, made_by: str) -> tuple[Tensors, dict[
     for path in (description, numbers):
         if not path.is_file():
             raise ArtifactError(
-                f"{path}: not there; run `senbetsu {made_by}` with --artifacts {folder}, or name another folder with --artifacts"
+                f"{path}: not there; run `senbetsu {made_by}` with --artifacts {folder}, or name another folder"
             )
     again = f"run `senbetsu {made_by}` again"
     try:
@@ -71,6 +71,6 @@ def load_artifact(folder: Path, name: str, made_by: str) -> tuple[Tensors, dict[
 def finite(document: dict[str, Any], key: str, where: Path, made_by: str) -> float:
     """A number of an artefact's JSON. Raises ArtifactError where it is missing or not finite."""
     value = document.get(key)
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ArtifactError(f"{where}: {key} = {value!r} is not a finite number; run `senbetsu {made_by}` again")
     return float(value)

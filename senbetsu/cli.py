@@ -23,7 +23,7 @@ def usage() -> str:
     return "\n".join(["usage: senbetsu PROGRAM [flags]", "", *lines, "", "senbetsu PROGRAM --help says more."])
 
 
-def main() -> int:
+def main() -> int:  # noqa: RET503  (it is another program when it ends)
     """Replace this process by the program that was asked for."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):

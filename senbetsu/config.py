@@ -179,14 +179,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> Self:
-        for what, names in (
-            ("cameras.name", [camera.name for camera in self.cameras]),
-            ("gates.name", [gate.name for gate in self.gates]),
-            ("gates.unit_id", [gate.unit_id for gate in self.gates]),
-        ):
+        unique: dict[str, list[str | int]] = {
+            "cameras.name": [camera.name for camera in self.cameras],
+            "gates.name": [gate.name for gate in self.gates],
+            "gates.unit_id": [gate.unit_id for gate in self.gates],
+        }
+        for what, names in unique.items():
             twice = {name for name in names if names.count(name) > 1}
             if twice:
-                raise ValueError(f"{what}: {sorted(twice)[0]!r} is used twice; each needs its own")
+                raise ValueError(f"{what}: {min(twice, key=str)!r} is used twice; each needs its own")
         gates = {gate.name: gate for gate in self.gates}
         looks = dict.fromkeys(gates, 0)
         for camera in self.cameras:

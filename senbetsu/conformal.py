@@ -74,7 +74,9 @@ class Claim:
 
     def readings(self) -> list[tuple[str, str]]:
         """Both readings, always: (what it says, the number)."""
-        bound = "none: parts that serve twice support no bound" if self.bound is None else f"at most {percent(self.bound)}"
+        bound = (
+            "none: parts that serve twice support no bound" if self.bound is None else f"at most {percent(self.bound)}"
+        )
         return [
             ("expected false-reject rate", f"at most {percent(self.guaranteed_rate)}"),
             (f"bound with {self.confidence:.0%} confidence", bound),

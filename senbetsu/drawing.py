@@ -21,7 +21,9 @@ NORMAL_COLOUR, DEFECT_COLOUR, LINE_COLOUR = COLOURS[0], COLOURS[1], "#222222"
 
 Picture = NDArray[np.uint8]
 
-matplotlib.rcParams.update({"svg.hashsalt": "senbetsu", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+matplotlib.rcParams.update(
+    {"svg.hashsalt": "senbetsu", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+)
 
 
 def png_of(figure: Figure, dpi: int = 150) -> bytes:
@@ -83,7 +85,7 @@ def feature_space(
                 mine[:, 0], mine[:, 1], s=9, alpha=0.55, linewidths=0, color=COLOURS[index % len(COLOURS)],
                 label=f"{name} ({len(mine)})",
             )  # fmt: skip
-        axes.scatter(*centroid, marker="X", s=130, color="white", edgecolors=LINE_COLOUR, linewidths=1.6, zorder=3,
+        axes.scatter(centroid[0], centroid[1], marker="X", s=130, color="white", edgecolors=LINE_COLOUR, linewidths=1.6, zorder=3,
                      label=f"mean of {centroid_label}")  # fmt: skip
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(f"first direction ({shares[0]:.0%} of the variance)")
@@ -122,7 +124,7 @@ def score_histogram(
     everything = np.concatenate([scores for _, scores, _ in groups] + [np.array([threshold])])
     bins = np.geomspace(everything.min() * 0.98, everything.max() * 1.02, 50)
     for name, scores, colour in groups:
-        axes.hist(scores, bins, color=colour, alpha=0.7, label=f"{name} ({len(scores)})")
+        axes.hist(scores, bins.tolist(), color=colour, alpha=0.7, label=f"{name} ({len(scores)})")
     axes.axvline(threshold, color=LINE_COLOUR, linewidth=1.4)
     axes.annotate(
         f" threshold {threshold:.3f}", (threshold, 1), xycoords=("data", "axes fraction"), va="top", color=LINE_COLOUR

@@ -113,11 +113,14 @@ def load_embedding(folder: Path) -> Embedding:
             input_size=int(document["input_size"]),
             head=Head(tensors["head.weight"], tensors["head.bias"]),
             fold_heads=tuple(
-                Head(weight, bias) for weight, bias in zip(tensors["fold_heads.weight"], tensors["fold_heads.bias"], strict=True)
+                Head(weight, bias)
+                for weight, bias in zip(tensors["fold_heads.weight"], tensors["fold_heads.bias"], strict=True)
             ),
             moments=NormalMoments(
                 *(
-                    Moments(count, tensors[f"moments.{name}.mean"], tensors[f"moments.{name}.scatter"].astype(np.float64))
+                    Moments(
+                        count, tensors[f"moments.{name}.mean"], tensors[f"moments.{name}.scatter"].astype(np.float64)
+                    )
                     for name in ("metric", "whole", "windows")
                 )
             ),

@@ -116,7 +116,8 @@ class _Extractor:
 
     def slot(self) -> NDArray[np.uint8]:
         """Where the next picture goes, (S, S, 3)."""
-        return self._inputs[len(self._waiting)]
+        row: NDArray[np.uint8] = self._inputs[len(self._waiting)]
+        return row
 
     def add(self, sha256: str) -> dict[str, NDArray[np.float32]]:
         """The picture is in its slot; gives rows (10, F) by content when a batch is full."""
@@ -198,4 +199,6 @@ class _Cache:
             temporary.replace(path)
         except OSError as error:
             self._works = False
-            log.warning("%s: features cannot be kept (%s); they are computed again next time", self._folder, error.strerror)
+            log.warning(
+                "%s: features cannot be kept (%s); they are computed again next time", self._folder, error.strerror
+            )

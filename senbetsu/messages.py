@@ -70,7 +70,9 @@ class Result:
 
     def __post_init__(self) -> None:
         if (self.verdict is Verdict.PASS) != (self.reason is Reason.OK):
-            raise MessageError(f"only reason OK goes with PASS, and only PASS with OK: {self.verdict} {self.reason.name}")
+            raise MessageError(
+                f"only reason OK goes with PASS, and only PASS with OK: {self.verdict} {self.reason.name}"
+            )
         if not 1 <= self.items <= MAX_ITEMS or not 0 <= self.item < self.items:
             raise MessageError(f"item {self.item} of {self.items}: 0 <= item < items <= {MAX_ITEMS}")
         if self.trigger is not None and not 0 <= self.trigger < TRIGGER_MODULUS:
@@ -145,7 +147,10 @@ Request = TriggerRequest | ReplayRequest | AckRequest | StateRequest
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in document.items()},
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in document.items()
+        },
         separators=(",", ":"),
         ensure_ascii=False,
         allow_nan=False,
@@ -325,8 +330,8 @@ class Answer:
     """What the daemon says to a request: `ok`, the `op` it answers, and what belongs to it in `body`.
 
     Bodies: trigger {gate, trigger, epoch, looks: [{camera, items}]}; replay {epoch, first, last, lost, results};
-    ack {epoch, seq}; state {instance, epoch, seq, state, recipe, model_sha256, profile_sha256}; not ok {error}, for a trigger with its
-    {gate, trigger} and the name of the {reason}.
+    ack {epoch, seq}; state {instance, epoch, seq, state, recipe, model_sha256, profile_sha256}; not ok
+    {error}, for a trigger with its {gate, trigger} and the name of the {reason}.
     """
 
     ok: bool
@@ -341,7 +346,9 @@ class Answer:
     def decode(cls, payload: bytes) -> Self:
         """Raises MessageError where `ok` or `op` is missing."""
         read = _Reader(payload)
-        return cls(read.boolean("ok"), read.text("op"), {k: v for k, v in read.document.items() if k not in ("ok", "op")})
+        return cls(
+            read.boolean("ok"), read.text("op"), {k: v for k, v in read.document.items() if k not in ("ok", "op")}
+        )
 
 
 RESULT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Result))

@@ -97,4 +97,6 @@ class Metrics:
         try:
             start_http_server(port, addr=host, registry=self.registry)
         except OSError as error:
-            raise UserError(f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}; choose a free port") from error
+            raise UserError(
+                f"{setting} = {port}: cannot listen on {host}:{port}: {error.strerror}; choose a free port"
+            ) from error

@@ -52,7 +52,10 @@ def score_pictures(engine: Engine, paths: Sequence[Path], what: str) -> Iterator
             else:
                 row = rows[index]
                 yield PictureScore(
-                    path, float(scores.score[row]), float(scores.metric_distance[row]), float(scores.novelty_distance[row])
+                    path,
+                    float(scores.score[row]),
+                    float(scores.metric_distance[row]),
+                    float(scores.novelty_distance[row]),
                 )
         bar.update(len(batch))
     bar.close()

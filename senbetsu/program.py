@@ -20,7 +20,9 @@ EXIT_USER_ERROR = 2
 def parser(program: str, description: str) -> argparse.ArgumentParser:
     """An argument parser with the flags that all programs know: --config, --artifacts, --set, --verbose, --version."""
     flags = argparse.ArgumentParser(prog=f"senbetsu {program}", description=description)
-    flags.add_argument("--config", type=Path, metavar="FILE", help="settings (default: config.toml here, if there is one)")
+    flags.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (default: config.toml here, if there is one)"
+    )
     flags.add_argument("--artifacts", type=Path, metavar="DIR", help="folder of embedding.* and profile.*")
     flags.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",

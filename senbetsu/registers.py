@@ -51,7 +51,9 @@ HEADER = (
     Register("magic", 20, 1, f"always 0x{MAGIC:04X}"),
     Register("layout", 21, 1, f"layout version, {LAYOUT_VERSION}"),
     Register("run", 22, 1, "run number, 1-65535; a new one empties all slots"),
-    Register("state", 23, 1, "state, numbered as in PackML: 3 starting, 4 idle, 5 suspended, 6 execute, 9 aborted, 11 held"),
+    Register(
+        "state", 23, 1, "state, numbered as in PackML: 3 starting, 4 idle, 5 suspended, 6 execute, 9 aborted, 11 held"
+    ),
     Register("flags", 24, 1, "flags, also discrete inputs 0-9"),
     Register("heartbeat", 25, 1, "changes every 100 ms while cameras and engine are proven"),
     Register("newest_accepted", 26, 1, "newest trigger taken"),
@@ -227,7 +229,11 @@ def decode_window(words: Sequence[int]) -> Window:
     for k in range(SLOTS):
         w = words[SLOT_AT - WINDOW_AT + SLOT_WORDS * k :][:SLOT_WORDS]
         slots.append(SlotView(w[0], join32(w[1], w[2]), w[3], w[4], w[5], w[6]))
-    return Window(*head[:4], Flag(head[4]), *head[5:], slots=tuple(slots))  # type: ignore[arg-type]
+    magic, layout, run, state, flags, *rest = head
+    heartbeat, accepted, decided, recipe, outstanding = rest
+    return Window(
+        magic, layout, run, state, Flag(flags), heartbeat, accepted, decided, recipe, outstanding, tuple(slots)
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

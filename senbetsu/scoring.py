@@ -119,7 +119,8 @@ class Scorer:
 
 
 def _is_truncated(whitening: Whitening) -> bool:
-    return whitening.directions.shape[0] > whitening.directions.shape[1]
+    dimensions, rank = whitening.directions.shape
+    return bool(dimensions > rank)
 
 
 class ScorerConstants(NamedTuple):

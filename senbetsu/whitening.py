@@ -42,7 +42,8 @@ class Whitening:
         left_over = np.square(Y).sum(-1) - along.sum(-1)
         if self.directions.shape[0] > self.directions.shape[1]:
             squared = squared + np.maximum(left_over, 0) / self.rest_variance
-        return np.maximum(np.sqrt(squared.max(-1)), DISTANCE_FLOOR)
+        distance: NDArray[np.float64] = np.maximum(np.sqrt(squared.max(-1)), DISTANCE_FLOOR)
+        return distance
 
 
 def shrinkage(covariance: NDArray[np.float64], count: int) -> float:

@@ -17,7 +17,17 @@ from pymodbus.exceptions import ModbusException
 from senbetsu.errors import UserError
 from senbetsu.files import write_atomically
 from senbetsu.program import parser, run, set_up_logging
-from senbetsu.registers import COUNTERS, DETAIL_AT, NO_RATIO, WINDOW_AT, WINDOW_COUNT, PlcWrite, Window, decode_window, join32
+from senbetsu.registers import (
+    COUNTERS,
+    DETAIL_AT,
+    NO_RATIO,
+    WINDOW_AT,
+    WINDOW_COUNT,
+    PlcWrite,
+    Window,
+    decode_window,
+    join32,
+)
 from senbetsu.verdict import Reason
 from simulated_plc.plc import SimulatedPlc
 
@@ -42,7 +52,7 @@ class Link:
         if time.monotonic() < self._retry_at:
             return False
         self._retry_at = time.monotonic() + RECONNECT_S
-        return bool(self._client.connect())
+        return bool(self._client.connect())  # type: ignore[no-untyped-call]
 
     def read(self, address: int, count: int) -> list[int] | None:
         """Input registers."""
@@ -53,7 +63,7 @@ class Link:
                     return list(answer.registers)
                 log.warning("read refused: %s", answer)
         except (ModbusException, OSError):
-            self._client.close()
+            self._client.close()  # type: ignore[no-untyped-call]
         return None
 
     def window(self) -> Window | None:
@@ -70,7 +80,7 @@ class Link:
                     return True
                 log.warning("write refused: %s", answer)
         except (ModbusException, OSError):
-            self._client.close()
+            self._client.close()  # type: ignore[no-untyped-call]
         return False
 
 
@@ -195,11 +205,15 @@ def flags() -> argparse.ArgumentParser:
     amount.add_argument("--parts", type=int, help="how many parts pass the trigger")
     amount.add_argument("--seconds", type=float, help="for how long")
     command.add_argument("--rate-hz", type=float, default=10.0, help="parts a second (default 10)")
-    command.add_argument("--poll-ms", type=float, default=10.0, help="read the verdicts this often (default 10; 0: no pause)")
+    command.add_argument(
+        "--poll-ms", type=float, default=10.0, help="read the verdicts this often (default 10; 0: no pause)"
+    )
     command.add_argument("--travel-ms", type=float, default=300.0, help="from the trigger to the gate (default 300)")
     command.add_argument("--recipe", type=int, default=0, help="0: whatever is active")
     command.add_argument("--first-trigger", type=int, default=0, help="the number to count on from")
-    command.add_argument("--allow-simulated", action="store_true", help="set the control bit that lets simulated parts pass")
+    command.add_argument(
+        "--allow-simulated", action="store_true", help="set the control bit that lets simulated parts pass"
+    )
     command.add_argument("--report", type=Path, metavar="FILE", help="JSON with a row for each part")
     return command
 

@@ -57,7 +57,7 @@ class SimulatedPlc:
     run_echo: int = 0
     records: list[PartRecord] = field(default_factory=list)
     waiting: list[PartRecord] = field(default_factory=list)
-    on_decision: Callable[[PartRecord], None] = lambda record: None
+    on_decision: Callable[[PartRecord], None] = lambda _record: None
     runs_seen: int = 0
     _old_run: int = 0
     _trigger: int = 0

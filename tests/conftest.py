@@ -26,7 +26,9 @@ def draw_part(seed: int, *, defect: str | None = None, size: int = 128) -> Pictu
         end = start + random.integers(15, 40, 2) * random.choice([-1, 1], 2)
         cv2.line(picture, start.tolist(), end.tolist(), (20, 20, 30), 4, cv2.LINE_AA)
     elif defect == "hole":
-        cv2.circle(picture, random.integers(size // 3, 2 * size // 3, 2).tolist(), size // 10, (10, 10, 10), -1, cv2.LINE_AA)
+        cv2.circle(
+            picture, random.integers(size // 3, 2 * size // 3, 2).tolist(), size // 10, (10, 10, 10), -1, cv2.LINE_AA
+        )
     noisy = picture.astype(np.float32) + random.normal(0, 6, picture.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 

@@ -62,7 +62,9 @@ def main(arguments: argparse.Namespace) -> int:
     sha256 = save_embedding(folder, embedding, details(config, classes, curve, crossed))
     draw(folder / "feature_space.png", normal_features, defects, labels, list(classes), head if defects else None)
     log.info("wrote %s/embedding.safetensors, .json (model %s) and feature_space.png", folder, sha256[:12])
-    log.info("next: senbetsu calibrate --normal DIR --artifacts %s, best with normal parts that were not used here", folder)
+    log.info(
+        "next: senbetsu calibrate --normal DIR --artifacts %s, best with normal parts that were not used here", folder
+    )
     return 0
 
 
@@ -74,7 +76,9 @@ def find_parts(normal: Path, defects: Path | None) -> tuple[list[Path], dict[str
     return find_images([normal]), kinds
 
 
-def gather(normals: Features, kinds: dict[str, Features]) -> tuple[Features | None, np.ndarray[Any, Any], dict[str, int]]:
+def gather(
+    normals: Features, kinds: dict[str, Features]
+) -> tuple[Features | None, np.ndarray[Any, Any], dict[str, int]]:
     """All defects as one, the class number of every part (normals first), and how many parts each class has.
 
     Raises:
@@ -86,7 +90,9 @@ def gather(normals: Features, kinds: dict[str, Features]) -> tuple[Features | No
     for number, (kind, features) in enumerate(kinds.items(), 1):
         for sha256, path in zip(features.sha256, features.paths, strict=True):
             if sha256 in known:
-                raise UserError(f"{path}: the same picture as {known[sha256]}; a part is normal or of one kind of defect")
+                raise UserError(
+                    f"{path}: the same picture as {known[sha256]}; a part is normal or of one kind of defect"
+                )
             known[sha256] = path
         labels.append(np.full(len(features), number, np.int64))
         classes[kind] = len(features)

@@ -41,7 +41,9 @@ def deal(count: int, folds: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(np.arange(count) % folds)
 
 
-def cross_fit(normals: Features, defects: Features | None, labels: NDArray[np.int64], settings: TrainSection) -> CrossFit:
+def cross_fit(
+    normals: Features, defects: Features | None, labels: NDArray[np.int64], settings: TrainSection
+) -> CrossFit:
     """Learn and measure fold by fold.
 
     Args:
@@ -66,7 +68,11 @@ def cross_fit(normals: Features, defects: Features | None, labels: NDArray[np.in
             head = principal_head(fitting.whole)
         else:
             head, _ = learn_head(
-                everything[kept], labels[kept], is_normal[kept], settings, f"learning without fold {fold + 1} of {folds}"
+                everything[kept],
+                labels[kept],
+                is_normal[kept],
+                settings,
+                f"learning without fold {fold + 1} of {folds}",
             )
         heads.append(head)
         scorer = fit_scorer(head, normal_moments(head, fitting.whole, fitting.windows), placeholder)

@@ -35,7 +35,11 @@ def standardisation(whole: NDArray[np.floating]) -> tuple[NDArray[np.float64], N
 
 
 def learn_head(
-    whole: NDArray[np.float32], labels: NDArray[np.int64], is_normal: NDArray[np.bool_], settings: TrainSection, what: str
+    whole: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    is_normal: NDArray[np.bool_],
+    settings: TrainSection,
+    what: str,
 ) -> tuple[Head, Curve]:
     """Triplet loss with semi-hard negatives, AdamW with a cosine schedule; the same result for the same seed.
 
@@ -68,7 +72,7 @@ def learn_head(
             loss = triplet_loss(distances, triplets, settings.margin)
             value = loss.item()
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             if step % every == 0 or step == settings.steps:

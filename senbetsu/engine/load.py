@@ -32,7 +32,9 @@ def choose_engine(section: EngineSection) -> EngineChoice:
     wants_cuda = cuda and section.device != "cpu"
     kind = section.kind if section.kind != "auto" else ("torch" if wants_cuda else "openvino")
     if kind == "openvino" and section.device.startswith("cuda"):
-        raise ConfigError(f"engine.device = {section.device!r}: openvino runs on the CPU; set engine.kind to torch or auto")
+        raise ConfigError(
+            f"engine.device = {section.device!r}: openvino runs on the CPU; set engine.kind to torch or auto"
+        )
     device = "cpu" if kind == "openvino" or not wants_cuda else ("cuda" if section.device == "auto" else section.device)
     if section.precision != "auto":
         if section.precision == "fp16" and device == "cpu":

@@ -72,7 +72,13 @@ class OpenVINOEngine:
     kind = "openvino"
 
     def __init__(
-        self, network: Callable[[], nn.Module], constants: Sequence[Tensor], input_size: int, precision: str, threads: int, batch_sizes: Sequence[int]
+        self,
+        network: Callable[[], nn.Module],
+        constants: Sequence[Tensor],
+        input_size: int,
+        precision: str,
+        threads: int,
+        batch_sizes: Sequence[int],
     ) -> None:
         self._graph = CompiledGraph(network, constants, input_size, precision, threads, batch_sizes)
         self.precision = precision

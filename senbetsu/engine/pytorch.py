@@ -20,7 +20,14 @@ class TorchEngine:
     kind = "torch"
 
     def __init__(
-        self, network: ScoringNetwork, constants: Sequence[Tensor], input_size: int, precision: str, device: str, threads: int, batch_sizes: Sequence[int]
+        self,
+        network: ScoringNetwork,
+        constants: Sequence[Tensor],
+        input_size: int,
+        precision: str,
+        device: str,
+        threads: int,
+        batch_sizes: Sequence[int],
     ) -> None:
         self.precision = precision
         self.batch_sizes = tuple(sorted(batch_sizes))
@@ -53,7 +60,7 @@ class TorchEngine:
     def _captured(self, size: int) -> Callable[[], None]:
         """Upload, network and download as one CUDA graph (Gray, "Getting Started with CUDA Graphs", 2019)."""
         images = torch.zeros_like(self._pinned[:size], device=self._device)
-        stream = torch.cuda.Stream(self._device)
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
         def step() -> None:
             images.copy_(self._pinned[:size], non_blocking=True)

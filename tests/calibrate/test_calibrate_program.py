@@ -120,7 +120,9 @@ def test_a_threshold_that_is_no_positive_number_is_refused(artifacts: Path, thre
 
 
 @pytest.mark.parametrize("name", ["embedding.json", "embedding.safetensors", "profile.json", "profile.safetensors"])
-def test_a_damaged_or_missing_artefact_names_the_program_that_makes_it(senbetsu, line, artifacts: Path, name: str) -> None:
+def test_a_damaged_or_missing_artefact_names_the_program_that_makes_it(
+    senbetsu, line, artifacts: Path, name: str
+) -> None:
     program = "train" if name.startswith("embedding") else "calibrate"
     whole = (artifacts / name).read_bytes()
     (artifacts / name).write_bytes(whole[: len(whole) // 2])

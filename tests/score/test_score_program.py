@@ -42,7 +42,9 @@ def test_without_output_it_prints(senbetsu, line) -> None:
 
 def test_an_output_that_cannot_be_written_is_one_clear_error(senbetsu, line, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = senbetsu("score", "--artifacts", line.artifacts, line.test_normal, "--output", tmp_path / "file/scores.jsonl")
+    done = senbetsu(
+        "score", "--artifacts", line.artifacts, line.test_normal, "--output", tmp_path / "file/scores.jsonl"
+    )
     assert done.status == 2
     assert "--output" in done.stderr
     assert "Traceback" not in done.stderr

@@ -21,10 +21,16 @@ CAMERA = '[[cameras]]\nname = "c"\nkind = "folder"\nsource = "x"\ngate = "g"\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[engine]\nkid = 1\n", "engine.kid: unknown setting; allowed here: kind, precision, device, threads, max_batch"),
+        (
+            "[engine]\nkid = 1\n",
+            "engine.kid: unknown setting; allowed here: kind, precision, device, threads, max_batch",
+        ),
         ("wrong = 1\n", "wrong: unknown setting; allowed here: instance"),
         ("[train]\nmargin = -0.5\n", "train.margin = -0.5: Input should be greater than 0"),
-        ('[engine]\nprecision = "int3"\n', "engine.precision = 'int3': Input should be 'auto', 'fp32', 'bf16' or 'fp16'"),
+        (
+            '[engine]\nprecision = "int3"\n',
+            "engine.precision = 'int3': Input should be 'auto', 'fp32', 'bf16' or 'fp16'",
+        ),
         ('[train]\nsteps = "many"\n', "train.steps = 'many': Input should be a valid integer"),
         ("[train]\nmargin = nan\n", "train.margin"),
         ("[daemon]\nheartbeat_ms = \n", "not valid TOML"),

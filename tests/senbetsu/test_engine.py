@@ -63,7 +63,9 @@ def test_bf16_stays_within_its_stated_tolerance(profile: Profile, pictures: list
 
 
 @pytest.mark.parametrize("choice", [OPENVINO, TORCH])
-def test_a_parts_score_does_not_depend_on_its_batch(profile: Profile, pictures: list[np.ndarray], choice: EngineChoice) -> None:
+def test_a_parts_score_does_not_depend_on_its_batch(
+    profile: Profile, pictures: list[np.ndarray], choice: EngineChoice
+) -> None:
     engine = build_engine(profile.scorer, profile.input_size, choice, 0, (1, 2, 4, 8))
     one_by_one = scores_of(engine, pictures[:7], 1)
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 7), one_by_one, rtol=1e-4)
@@ -97,7 +99,9 @@ def test_cuda_agrees_with_the_reference(profile: Profile, pictures: list[np.ndar
     )
     half = EngineChoice("torch", "fp16", "cuda")
     np.testing.assert_allclose(
-        scores_of(build_engine(profile.scorer, profile.input_size, half, 0, (1, 8)), pictures, 8), reference, rtol=BF16_TOLERANCE
+        scores_of(build_engine(profile.scorer, profile.input_size, half, 0, (1, 8)), pictures, 8),
+        reference,
+        rtol=BF16_TOLERANCE,
     )
 
 

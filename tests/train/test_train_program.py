@@ -1,7 +1,6 @@
 """`senbetsu train` as its user sees it: what it writes, that it repeats itself, and what it says of bad input."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out
     (folder / "broken.jpg").write_bytes((folder / "a.JPG").read_bytes()[:1500])
     shutil.copy(source[5], folder / "g.png")
     shutil.copy(source[5], folder / "copy-of-g.png")
-    os.symlink(source[6], folder / "link.png")
+    (folder / "link.png").symlink_to(source[6])
     done = senbetsu("train", "--normal", tmp_path / "mixed", "--artifacts", tmp_path / "out")
     assert done.status == 0, done.stderr
     assert "broken.jpg: a JPEG that ends before its picture does" in done.stderr

@@ -28,7 +28,7 @@ class ExposureClock:
             arrived_ns: when it was there.
             driver_stamp_ns: the driver's own stamp if it is on the same clock, else anything.
         """
-        if 0 <= arrived_ns - driver_stamp_ns <= STAMP_TRUSTED_FOR_NS:
+        if driver_stamp_ns > 0 and 0 <= arrived_ns - driver_stamp_ns <= STAMP_TRUSTED_FOR_NS:
             candidate_ns = driver_stamp_ns - 2 * self._interval_ns
         elif arrived_ns - asked_ns >= self._interval_ns // 4:
             candidate_ns = arrived_ns - 2 * self._interval_ns

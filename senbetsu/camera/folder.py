@@ -91,8 +91,13 @@ class FolderCamera:
         image, error = self._next
         self._next = None
         exposed_at_ns = time.monotonic_ns()
-        # After a stall go on from now: a burst to catch up would be frames that no camera would have taken.
-        self._due_ns = max(self._due_ns + self._period_ns, exposed_at_ns - self._period_ns) if self._period_ns else 0
+        if self._period_ns:
+            self._due_ns += self._period_ns
+            if self._due_ns < exposed_at_ns:
+                # After a stall go on from now: a burst to catch up would be frames that no camera would have taken.
+                self._due_ns = exposed_at_ns + self._period_ns
+        else:
+            self._due_ns = 0
         self._frame_id += 1
         return Frame(self._frame_id, exposed_at_ns, image, error)
 

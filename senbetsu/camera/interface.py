@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class CameraFault(RuntimeError):  # noqa: N818  (the field's word)
+class CameraFault(RuntimeError):
     """The camera is gone or does not answer. It may come back; its parts are rejected meanwhile."""
 
 
-class EndOfFrames(Exception):  # noqa: N818  (an end is no error)
+class EndOfFrames(Exception):
     """A recording has been played to its end."""
 
 

@@ -1,0 +1,125 @@
+"""Which part a frame belongs to: a freely running camera's frame shows the newest part triggered before its exposure."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.batching import BatchPolicy
+from daemon.book import Book, Look
+from daemon.capture import Capture
+from daemon.outcome import Outbox
+from daemon.progress import Progress
+from daemon.queue import FrameQueue
+from senbetsu.camera import CameraFault, EndOfFrames, Frame
+from senbetsu.config import CameraSection, GateSection
+from senbetsu.metrics import DAEMON_METRICS, Metrics
+from senbetsu.verdict import Reason
+
+FAR_NS = 1 << 62
+
+
+class ScriptedCamera:
+    """Gives what the script says: an exposure time, None for no frame in time, or an error."""
+
+    name, simulated = "cam1", False
+
+    def __init__(self, script: list[Any], exposes_on_trigger: bool) -> None:
+        self._script: Iterator[Any] = iter(script)
+        self.exposes_on_trigger = exposes_on_trigger
+        self._frames = 0
+
+    def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
+        step = next(self._script)
+        if isinstance(step, Exception):
+            raise step
+        if step is None:
+            return None
+        assert step >= not_before_ns, "the script is wrong: no camera may do this"
+        self._frames += 1
+        return Frame(self._frames, step, np.zeros((2, 2, 3), np.uint8))
+
+    def prepare(self) -> None: ...
+    def check(self) -> bool:
+        return True
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def run() -> Callable[..., Any]:
+    def run(
+        script: list[Any], triggers: list[int], *, exposes: bool, buffer_frames: int = 16, due_ns: int = FAR_NS
+    ) -> Any:
+        """Order a frame for a part at each trigger time, let the thread work, and tell what became of whom."""
+        book = Book()
+        outbox = Outbox(book)
+        frames = FrameQueue({"cam1": buffer_frames}, BatchPolicy(64, 0))
+        section = CameraSection(name="cam1", kind="opencv", source="0", gate="gate1", buffer_frames=buffer_frames)
+        deaths: list[BaseException] = []
+        capture = Capture(
+            ScriptedCamera(script, exposes), section, GateSection(name="gate1"), book, frames, outbox,
+            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda _, error: deaths.append(error),
+        )  # fmt: skip
+        looks: list[Look] = []
+        for number, triggered_at_ns in enumerate(triggers):
+            looks += book.announce("gate1", ["cam1"], number, None, triggered_at_ns, due_ns)
+            capture.order(looks[-1])
+        capture.stop()
+        capture.run()
+        frames.close()
+        taken = frames.take(0, 0)
+        waiting = taken[0] if taken else []
+        return SimpleNamespace(
+            judged={w.look.trigger: w.frame.frame_id for w in waiting},
+            settled={o.look.trigger: o.reason for o in outbox.drain()},
+            deaths=deaths,
+            fault=capture.fault,
+        )
+
+    return run
+
+
+def test_a_camera_that_exposes_on_trigger_gives_each_part_its_own_frame(run: Any) -> None:
+    done = run([1000, 1001, 1002], [10, 20, 30], exposes=True)
+    assert done.judged == {0: 1, 1: 2, 2: 3}
+    assert done.settled == {}
+
+
+def test_a_freely_running_camera_shows_the_newest_part_and_those_before_had_passed_unseen(run: Any) -> None:
+    done = run([25, 50], [10, 20, 30], exposes=False)
+    assert done.judged == {1: 1, 2: 2}
+    assert done.settled == {0: Reason.NO_FRAME}
+
+
+def test_one_frame_is_never_given_to_two_parts(run: Any) -> None:
+    done = run([100], [10, 20, 30], exposes=False)
+    assert done.judged == {2: 1}
+    assert done.settled == {0: Reason.NO_FRAME, 1: Reason.NO_FRAME}
+
+
+def test_no_frame_a_fault_and_an_end_each_reject_their_part_alone(run: Any) -> None:
+    done = run([None, CameraFault("cable"), 100, EndOfFrames("over")], [1, 2, 3, 4], exposes=True)
+    assert done.judged == {2: 1}
+    assert done.settled == {0: Reason.NO_FRAME, 1: Reason.CAMERA_FAULT, 3: Reason.NO_FRAME}
+    assert done.fault is None  # it was well again with the third
+    assert done.deaths == []
+
+
+def test_more_orders_than_the_buffer_holds_are_overload_at_once(run: Any) -> None:
+    done = run([100, 101], [1, 2, 3, 4, 5], exposes=True, buffer_frames=2)
+    assert done.judged == {0: 1, 1: 2}
+    assert done.settled == {2: Reason.OVERLOAD, 3: Reason.OVERLOAD, 4: Reason.OVERLOAD}
+
+
+def test_a_part_whose_deadline_passed_before_its_turn_takes_no_frame(run: Any) -> None:
+    done = run([], [1, 2], exposes=True, due_ns=5)
+    assert done.judged == {}
+    assert done.settled == {0: Reason.NO_FRAME, 1: Reason.NO_FRAME}
+
+
+def test_a_camera_that_crashes_ends_the_thread_and_says_so(run: Any) -> None:
+    done = run([ValueError("driver")], [1], exposes=True)
+    assert [str(error) for error in done.deaths] == ["driver"]

@@ -145,21 +145,22 @@ class StateRequest:
 Request = TriggerRequest | ReplayRequest | AckRequest | StateRequest
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(
+    return _ENCODER.encode(
         {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in document.items()
-        },
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
+        }
     ).encode()
 
 
 def encode(message: Result | Heartbeat | StateChange) -> tuple[bytes, bytes]:
     """The two frames of a published message: topic, JSON. Enumerations travel as their name."""
-    document = asdict(message)
+    # dataclasses.asdict copies every value deeply, which took half the time; these are all immutable.
+    document = {name: getattr(message, name) for name in message.__slots__}
     match message:
         case Result():
             topic = message.topic

@@ -172,6 +172,7 @@ def summary(plc: SimulatedPlc, details: dict[int, tuple[int, int]], bridge: dict
         "parts": [
             {
                 "trigger": r.trigger, "part_id": r.part_id, "run": r.run, "opened": r.opened, "why_shut": r.why,
+                "written_at_ns": r.written_at_ns,
                 "reason": _reason_name(r.reason), "score_ratio": _ratio(details.get(r.part_id)),
                 "written_to_gate_decided_ms": round((r.decided_at_ns - r.written_at_ns) / 1e6, 3),
             }

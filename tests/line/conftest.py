@@ -1,0 +1,121 @@
+"""Daemon, bridge and simulated PLC as real processes on free ports."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """One process and its log."""
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def wait_until_ready(self) -> int:
+        """Returns CLOCK_MONOTONIC ns."""
+        until = time.monotonic() + 90
+        while ": ready" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+        return time.monotonic_ns()
+
+    def kill(self) -> int:
+        """kill -9; returns CLOCK_MONOTONIC ns before it."""
+        at_ns = time.monotonic_ns()
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        return at_ns
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(timeout=20)
+
+
+@dataclass
+class LineRig:
+    """A whole line in a folder."""
+
+    folder: Path
+    artifacts: Path
+    source: Path
+    services: list[Service] = field(default_factory=list)
+    modbus_port: int = field(default_factory=free_port)
+    publish_port: int = field(default_factory=free_port)
+    request_port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        (self.folder / "config.toml").write_text(
+            f"""
+            artifacts = "{self.artifacts}"
+            [engine]
+            max_batch = 4
+            [[gates]]
+            name = "gate1"
+            allow_simulated = true
+            [[cameras]]
+            name = "cam1"
+            kind = "folder"
+            source = "{self.source}"
+            gate = "gate1"
+            loop = true
+            [daemon]
+            publish = "tcp://127.0.0.1:{self.publish_port}"
+            request = "tcp://127.0.0.1:{self.request_port}"
+            metrics_port = 0
+            [bridge]
+            subscribe = "tcp://127.0.0.1:{self.publish_port}"
+            request = "tcp://127.0.0.1:{self.request_port}"
+            modbus_port = {self.modbus_port}
+            metrics_port = 0
+            state_dir = "{self.folder}/var"
+            """
+        )
+
+    def start(self, name: str, *flags: str) -> Service:
+        """`name` is the program's."""
+        log = self.folder / f"{name}-{len(self.services)}.log"
+        with log.open("w") as file:
+            command = [sys.executable, "-m", name, *flags]
+            process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=file)
+        service = Service(name, log, process)
+        self.services.append(service)
+        return service
+
+    def start_plc(self, *flags: str) -> Service:
+        """A simulated PLC that writes plc.json."""
+        common = ("--port", str(self.modbus_port), "--allow-simulated", "--report", str(self.folder / "plc.json"))
+        return self.start("simulated_plc", *common, *flags)
+
+    def report(self) -> dict[str, Any]:
+        return json.loads((self.folder / "plc.json").read_text())
+
+
+@pytest.fixture
+def rig(line, tmp_path: Path) -> Iterator[LineRig]:
+    """Normal parts for ever before the camera."""
+    made = LineRig(tmp_path, line.artifacts, line.test_normal)
+    yield made
+    for service in made.services:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()

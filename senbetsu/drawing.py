@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from senbetsu.files import write_atomically
@@ -18,6 +19,10 @@ from senbetsu.files import write_atomically
 # Okabe & Ito's palette: told apart with every common colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 NORMAL_COLOUR, DEFECT_COLOUR, LINE_COLOUR = COLOURS[0], COLOURS[1], "#222222"
+
+# Beyond the colours, another shape tells the classes apart.
+MARKERS = "osD^v<>p*"
+CAPTION_LETTERS = 22
 
 Picture = NDArray[np.uint8]
 
@@ -83,10 +88,13 @@ def feature_space(
             mine = points[of == name]
             axes.scatter(
                 mine[:, 0], mine[:, 1], s=9, alpha=0.55, linewidths=0, color=COLOURS[index % len(COLOURS)],
+                marker=MARKERS[index // len(COLOURS) % len(MARKERS)],
                 label=f"{name} ({len(mine)})",
             )  # fmt: skip
-        axes.scatter(centroid[0], centroid[1], marker="X", s=130, color="white", edgecolors=LINE_COLOUR, linewidths=1.6, zorder=3,
-                     label=f"mean of {centroid_label}")  # fmt: skip
+        axes.scatter(
+            centroid[0], centroid[1], marker="X", s=130, color="white", edgecolors=LINE_COLOUR, linewidths=1.6, zorder=3,
+            label=f"mean of {centroid_label}",
+        )  # fmt: skip
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(f"first direction ({shares[0]:.0%} of the variance)")
         axes.set_ylabel(f"second direction ({shares[1]:.0%})")
@@ -114,29 +122,45 @@ def draw_feature_space(
 def score_histogram(
     normal_scores: NDArray[np.floating], threshold: float, defect_scores: NDArray[np.floating] | None = None
 ) -> Figure:
-    """Scores of normal parts (and of defects) on a logarithmic axis, with the threshold as a line."""
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    """Scores of normal parts (and of defects) on a logarithmic axis, with the threshold as a line.
+
+    The legend counts every part, those without a finite score too: they are rejected, and have no bar.
+    """
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    groups = [("normal parts", np.asarray(normal_scores), NORMAL_COLOUR)]
+    groups = [("normal parts", np.asarray(normal_scores, np.float64), NORMAL_COLOUR)]
     if defect_scores is not None and len(defect_scores):
-        groups.append(("defects", np.asarray(defect_scores), DEFECT_COLOUR))
-    groups = [(name, scores[np.isfinite(scores) & (scores > 0)], colour) for name, scores, colour in groups]
+        groups.append(("defects", np.asarray(defect_scores, np.float64), DEFECT_COLOUR))
     everything = np.concatenate([scores for _, scores, _ in groups] + [np.array([threshold])])
-    bins = np.geomspace(everything.min() * 0.98, everything.max() * 1.02, 50)
+    drawable = everything[np.isfinite(everything) & (everything > 0)]
+    low, high = (drawable.min() * 0.93, drawable.max() * 1.07) if len(drawable) else (0.5, 2.0)
+    bins = np.geomspace(low, high, 50)
     for name, scores, colour in groups:
-        axes.hist(scores, bins.tolist(), color=colour, alpha=0.7, label=f"{name} ({len(scores)})")
-    axes.axvline(threshold, color=LINE_COLOUR, linewidth=1.4)
-    axes.annotate(
-        f" threshold {threshold:.3f}", (threshold, 1), xycoords=("data", "axes fraction"), va="top", color=LINE_COLOUR
-    )
+        rejected = int((~(scores <= threshold)).sum())
+        inside = np.clip(scores[np.isfinite(scores)], low, high)
+        axes.hist(inside, bins.tolist(), color=colour, alpha=0.7, label=f"{len(scores)} {name}, {rejected} rejected")
+    axes.axvline(threshold, color=LINE_COLOUR, linewidth=1.4, label=f"threshold {threshold:.3f}")
     axes.set_xscale("log")
-    ticks = [t for t in (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if bins[0] <= t <= bins[-1]]
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom=0)
+    ticks = _ticks(low, high)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("score (1: a typical normal part; to the right: farther from the normal parts)")
     axes.set_ylabel("parts")
-    axes.legend(frameon=False, loc="upper right")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers: evenly apart on a short axis; on a long one, where even ones would crowd, growing."""
+    if high / low < 4:
+        even = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        return [float(tick) for tick in even if low <= tick <= high]
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    steps = (1, 2, 3, 5, 7) if high / low < 30 else (1, 2, 5)
+    return [m * 10.0**d for d in decades for m in steps if low <= m * 10.0**d <= high]
 
 
 def draw_score_histogram(
@@ -151,14 +175,16 @@ def draw_score_histogram(
 
 def draw_montage(path: Path, tiles: Sequence[tuple[Picture, str]], title: str, columns: int = 8) -> None:
     """Write pictures (H, W, 3) BGR with a caption each as one PNG. Raises UserError where it cannot be written."""
+    columns = max(1, min(columns, len(tiles)))
     rows = max(1, -(-len(tiles) // columns))
-    figure = Figure(figsize=(1.35 * columns, 1.6 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure = Figure(figsize=(max(4.0, 1.35 * columns), 1.6 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=11, wrap=True)
     if not tiles:
         figure.text(0.5, 0.4, "none", ha="center")
     for index, (picture, caption) in enumerate(tiles):
         axes: Any = figure.add_subplot(rows, columns, index + 1)
         axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
         axes.set_axis_off()
-        axes.set_title(caption, fontsize=7.5, pad=2)
+        short = caption if len(caption) <= CAPTION_LETTERS else f"{caption[: CAPTION_LETTERS - 1]}…"
+        axes.set_title(short, fontsize=7.5, pad=2)
     write_atomically(path, png_of(figure))

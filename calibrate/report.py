@@ -43,7 +43,8 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page. Raises UserError where it cannot be written."""
-    write_atomically(path, page(report).encode())
+    # "replace": a file name may hold bytes that are no text.
+    write_atomically(path, page(report).encode("utf-8", "replace"))
 
 
 def page(report: Report) -> str:

@@ -1,6 +1,7 @@
 """senbetsu score: picture files -> one line of JSON each, judged by the very engine that the daemon runs."""
 
 import argparse
+import io
 import json
 import logging
 import math
@@ -64,6 +65,8 @@ def output_file(path: Path | None) -> Iterator[TextIO]:
         UserError: it cannot be written, or the disk is full; what was there before stands.
     """
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
     # A device or a pipe is written to as it is; renaming a file onto it would destroy it.
@@ -71,7 +74,8 @@ def output_file(path: Path | None) -> Iterator[TextIO]:
     partial = path if direct else path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
+        # A file name may hold bytes that are no text; escaped like this they are valid JSON, and Python reads them back.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
         if not direct:
             partial.replace(path)

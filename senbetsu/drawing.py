@@ -156,7 +156,7 @@ def score_histogram(
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers: evenly apart on a short axis; on a long one, where even ones would crowd, growing."""
     if high / low < 4:
-        even = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        even = MaxNLocator(9, steps=[1, 2, 5, 10]).tick_values(low, high)
         return [float(tick) for tick in even if low <= tick <= high]
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     steps = (1, 2, 3, 5, 7) if high / low < 30 else (1, 2, 5)

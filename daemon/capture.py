@@ -139,6 +139,7 @@ class Capture(threading.Thread):
         return look
 
     def _free_run(self) -> None:
+        newest_id: int | None = None
         while not self._stopping.is_set():
             try:
                 frame = self._camera.grab(0, time.monotonic_ns() + round(IDLE_CHECK_S * 1e9))
@@ -156,12 +157,19 @@ class Capture(threading.Thread):
             if frame is None:
                 self._check()
                 continue
-            deadline_ns = frame.exposed_at_ns + round(self._gate.deadline_ms * 1e6)
-            (look,) = self._book.announce(
-                self.section.gate, [self.section.name], None, None, frame.exposed_at_ns, deadline_ns
-            )
-            self._hand_on(look, frame)
+            for missed_id in range(frame.frame_id if newest_id is None else newest_id + 1, frame.frame_id):
+                # The camera was faster than this thread: a frame that nobody looked at is said to be one.
+                self._overload.inc()
+                self._settle(self._announce(frame), Reason.OVERLOAD, Frame(missed_id, frame.exposed_at_ns, None))
+            newest_id = frame.frame_id
+            self._hand_on(self._announce(frame), frame)
             self._camera.prepare()
+
+    def _announce(self, frame: Frame) -> Look:
+        deadline_ns = frame.exposed_at_ns + round(self._gate.deadline_ms * 1e6)
+        section = self.section
+        (look,) = self._book.announce(section.gate, [section.name], None, None, frame.exposed_at_ns, deadline_ns)
+        return look
 
     def _hand_on(self, look: Look, frame: Frame) -> None:
         self._is_well()

@@ -26,19 +26,24 @@ class ScriptedCamera:
 
     name, simulated = "cam1", False
 
-    def __init__(self, script: list[Any], exposes_on_trigger: bool) -> None:
+    def __init__(self, script: list[Any], exposes_on_trigger: bool, skips_before: tuple[int, ...]) -> None:
+        """`skips_before`: exposures before which two frames were missed."""
         self._script: Iterator[Any] = iter(script)
         self.exposes_on_trigger = exposes_on_trigger
+        self._skips_before = skips_before
         self._frames = 0
+        self.on_end: Callable[[], None] = lambda: None
 
     def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
         step = next(self._script)
+        if isinstance(step, EndOfFrames):
+            self.on_end()
         if isinstance(step, Exception):
             raise step
         if step is None:
             return None
         assert step >= not_before_ns, "the script is wrong: no camera may do this"
-        self._frames += 1
+        self._frames += 3 if step in self._skips_before else 1
         return Frame(self._frames, step, np.zeros((2, 2, 3), np.uint8))
 
     def prepare(self) -> None: ...
@@ -51,30 +56,43 @@ class ScriptedCamera:
 @pytest.fixture
 def run() -> Callable[..., Any]:
     def run(
-        script: list[Any], triggers: list[int], *, exposes: bool, buffer_frames: int = 16, due_ns: int = FAR_NS
+        script: list[Any],
+        triggers: list[int],
+        *,
+        exposes: bool = False,
+        buffer_frames: int = 16,
+        due_ns: int = FAR_NS,
+        skips_before: tuple[int, ...] = (),
+        free_run: bool = False,
     ) -> Any:
         """Order a frame for a part at each trigger time, let the thread work, and tell what became of whom."""
         book = Book()
         outbox = Outbox(book)
         frames = FrameQueue({"cam1": buffer_frames}, BatchPolicy(64, 0))
-        section = CameraSection(name="cam1", kind="opencv", source="0", gate="gate1", buffer_frames=buffer_frames)
+        settings = {"name": "cam1", "kind": "opencv", "source": "0", "gate": "gate1", "buffer_frames": buffer_frames}
+        section = CameraSection.model_validate({**settings, "trigger": "free_run" if free_run else "software"})
         deaths: list[BaseException] = []
+        camera = ScriptedCamera(script, exposes, skips_before)
         capture = Capture(
-            ScriptedCamera(script, exposes), section, GateSection(name="gate1"), book, frames, outbox,
+            camera, section, GateSection(name="gate1"), book, frames, outbox,
             Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda _, error: deaths.append(error),
         )  # fmt: skip
+        camera.on_end = capture.stop if free_run else camera.on_end
         looks: list[Look] = []
         for number, triggered_at_ns in enumerate(triggers):
             looks += book.announce("gate1", ["cam1"], number, None, triggered_at_ns, due_ns)
             capture.order(looks[-1])
-        capture.stop()
+        if not free_run:
+            capture.stop()
         capture.run()
         frames.close()
         taken = frames.take(0, 0)
-        waiting = taken[0] if taken else []
+        waiting = [*taken[0], *taken[1]] if taken else []
+        outcomes = outbox.drain()
         return SimpleNamespace(
             judged={w.look.trigger: w.frame.frame_id for w in waiting},
-            settled={o.look.trigger: o.reason for o in outbox.drain()},
+            settled={o.look.trigger: o.reason for o in outcomes},
+            frames={w.frame.frame_id: None for w in waiting} | {o.frame_id: o.reason for o in outcomes},
             deaths=deaths,
             fault=capture.fault,
         )
@@ -123,3 +141,8 @@ def test_a_part_whose_deadline_passed_before_its_turn_takes_no_frame(run: Any) -
 def test_a_camera_that_crashes_ends_the_thread_and_says_so(run: Any) -> None:
     done = run([ValueError("driver")], [1], exposes=True)
     assert [str(error) for error in done.deaths] == ["driver"]
+
+
+def test_a_frame_that_free_run_missed_is_told_as_overload(run: Any) -> None:
+    done = run([100, 200, 300, EndOfFrames("over")], [], skips_before=(300,), free_run=True)
+    assert done.frames == {1: None, 2: None, 3: Reason.OVERLOAD, 4: Reason.OVERLOAD, 5: None}

@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from senbetsu.states import State
@@ -215,6 +217,38 @@ def test_a_camera_whose_source_goes_is_a_fault_and_the_other_goes_on(
     assert (result.camera, result.verdict) == ("cam1", Verdict.PASS)
     (tmp_path / "away").rename(gone)
     assert line.hear(lambda heard: "cam2" not in heard.states()[-1].detail)
+
+
+def test_with_no_camera_left_the_line_is_held_until_it_is_back(start_line: Start, tmp_path: Path) -> None:
+    line = start_line([PASSES], config_of=lambda parts: tables(parts, "loop = true\nsilent_ms = 300"))
+    line.until_ready()
+    (parts,) = tmp_path.glob("*/parts")
+    parts.rename(tmp_path / "away")
+    held = line.hear(lambda heard: [state for state in heard.states() if state.state is State.HELD])[0]
+    assert "cam1" in held.detail
+    refused = line.trigger(1)
+    assert (refused.ok, refused.body["reason"]) == (False, "NOT_READY")
+    (tmp_path / "away").rename(parts)
+    line.hear(lambda heard: heard.states()[-1].state is State.IDLE)
+    line.until_ready()
+    assert line.trigger(2).ok
+    assert line.until_results(1)[0].reason is Reason.OK
+
+
+def test_a_video_file_in_free_run_is_simulated_frame_by_frame(start_line: Start, tmp_path: Path) -> None:
+    video = cv2.VideoWriter(str(tmp_path / "belt.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 20, (64, 48))
+    for _ in range(10):
+        video.write(np.full((48, 64, 3), PASSES, np.uint8))
+    video.release()
+    camera = tables(tmp_path / "belt.avi", 'trigger = "free_run"').replace('"folder"', '"opencv"')
+    line = start_line(config_of=lambda _: camera)
+    suspended = line.hear(lambda heard: [state for state in heard.states() if state.state is State.SUSPENDED])[0]
+    replayed = line.ask(b'{"op":"replay","epoch":%d,"after":0}' % suspended.epoch).body["results"]
+    ids = [document["frame_id"] for document in replayed]
+    # Those of the start, before anybody looked, may be gone; from then on each is told, also one that was missed.
+    assert ids == list(range(ids[0], 11))
+    assert all(document["simulated"] for document in replayed)
+    assert replayed[-1]["reason"] == "OK"
 
 
 def test_a_result_that_has_left_the_ring_is_said_to_be_lost(start_line: Start) -> None:

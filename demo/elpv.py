@@ -30,16 +30,16 @@ class Split:
     """In the order in which they pass the camera, with whether they are defective."""
 
 
+def cells(probability: float) -> list[Path]:
+    """The cells that are defective with this probability, in the wheel's order."""
+    folder = Path(elpv_dataset.__file__).parent / "data"
+    rows = [line.split() for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines()]
+    return [folder / path for path, judged, _type in rows if float(judged) == probability]
+
+
 def split() -> Split:
     """The same split every time."""
-    folder = Path(elpv_dataset.__file__).parent / "data"
-    normal, defective = [], []
-    with (folder / "labels.csv").open(encoding="utf-8") as file:
-        for path, probability, _type in (line.split() for line in file):
-            if float(probability) == 0:
-                normal.append(folder / path)
-            elif float(probability) == 1:
-                defective.append(folder / path)
+    normal, defective = cells(0.0), cells(1.0)
     random = np.random.default_rng(SEED)
     normal = [normal[i] for i in random.permutation(len(normal))]
     defective = [defective[i] for i in random.permutation(len(defective))]

@@ -1,0 +1,38 @@
+"""Under which conditions a figure was measured, and where it is kept. Not a benchmark itself."""
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def conditions() -> dict[str, Any]:
+    """Machine and versions."""
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    packages = ("torch", "openvino", "opencv-python-headless", "numpy", "pymodbus", "pyzmq", "timm")
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "cpu": cpu,
+        "cores": len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def save(name: str, figures: dict[str, Any]) -> None:
+    """Write `results/NAME.json` and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"conditions": conditions(), **figures}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    print(json.dumps(conditions(), indent=1))

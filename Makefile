@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
-CODE   := senbetsu train calibrate score evaluate daemon bridge simulated_plc demo tests benchmarks
 
 .PHONY: install demo test test-slow check bench clean
 
@@ -13,7 +12,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time this fetches several GB and takes some minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo,dev]"
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo,dev]"
 	@touch $(STAMP)
 
 demo: install
@@ -35,4 +34,4 @@ bench: install
 	@for script in $$(ls benchmarks/*.py | grep -v conditions.py); do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo/out
+	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,7 @@ What has not changed is not done again. At the end: a table, pictures in demo/, 
 
 import hashlib
 import json
+import math
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,7 @@ ARTIFACTS = ROOT / "artifacts"
 LOGS = ROOT / "logs"
 RATE_HZ = 20
 SHOWN_REJECTS = 40
+TERMS = "ELPV, CC BY-NC-SA 4.0"
 
 
 class DemoError(RuntimeError):
@@ -258,9 +260,8 @@ def report(results: list[Result], plc: dict[str, Any]) -> bool:
     ):
         say(f"{name:<32} {value}")
     sound = reconcile(results, plc)
-    say(
-        "\npictures: demo/feature_space.png, demo/histogram.png, demo/rejects.png; the calibration's report: demo/report.html"
-    )
+    say("\npictures: feature_space.png, histogram.png, line.png and rejects.png in demo/")
+    say("the calibration's report: demo/report.html")
     return sound
 
 
@@ -285,25 +286,37 @@ def reconcile(results: list[Result], plc: dict[str, Any]) -> bool:
 
 
 def draw(judged: list[tuple[Result, dict[str, Any]]], threshold: float) -> None:
-    """The scores, and the rejected cells with theirs."""
+    """The scores, the rejected cells with theirs, and some of both kinds side by side."""
     scores = {
         defective: np.array([r.score for r, part in judged if part["defective"] is defective])
         for defective in (False, True)
     }
     draw_score_histogram(ROOT / "histogram.png", scores[False], threshold, scores[True])
     rejects = [(result, part) for result, part in judged if result.verdict is Verdict.REJECT]
-    chosen = [
-        rejects[i] for i in np.linspace(0, len(rejects) - 1, min(SHOWN_REJECTS, len(rejects))).round().astype(int)
-    ]
-    tiles = [
-        (
-            read_image(ROOT / "parts" / part["file"]),
-            f"{result.score:.2f} " + ("defective" if part["defective"] else "GOOD"),
-        )
-        for result, part in chosen
-    ]
-    title = f"{len(tiles)} of {len(rejects)} rejects; score over {threshold:.2f} (ELPV, CC BY-NC-SA 4.0)"
+    tiles = [tile(result, part) for result, part in spread(rejects, SHOWN_REJECTS)]
+    title = f"{len(tiles)} of {len(rejects)} rejects; score over {threshold:.2f} ({TERMS})"
     draw_montage(ROOT / "rejects.png", tiles, title)
+    passed = [(result, part) for result, part in judged if result.verdict is Verdict.PASS and not part["defective"]]
+    defects = [(result, part) for result, part in rejects if part["defective"]]
+    tiles = [tile(result, part, result.verdict.value) for result, part in [*spread(passed, 8), *spread(defects, 8)]]
+    draw_montage(
+        ROOT / "line.png",
+        tiles,
+        f"Good cells that passed, defective ones that were rejected; threshold {threshold:.2f} ({TERMS})",
+    )
+
+
+def spread(items: list[tuple[Result, dict[str, Any]]], count: int) -> list[tuple[Result, dict[str, Any]]]:
+    """At most `count` of them, from all along the line."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
+
+
+def tile(result: Result, part: dict[str, Any], word: str | None = None) -> tuple[Any, str]:
+    """A cell, its score, and what it is (or `word`)."""
+    score = f"{result.score:.2f}" if math.isfinite(result.score) else "no score"
+    return read_image(
+        ROOT / "parts" / part["file"]
+    ), f"{score} {word or ('defective' if part['defective'] else 'GOOD')}"
 
 
 def share(count: int, of: int) -> str:

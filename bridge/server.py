@@ -51,6 +51,8 @@ class Connection(ServerRequestHandler):
             return ExcCodes.ILLEGAL_FUNCTION
         if pdu.dev_id not in self.server.units:
             return ExcCodes.GATEWAY_NO_RESPONSE
+        if pdu.function_code == READ_DISCRETE and pdu.address + pdu.count > FLAG_COUNT:
+            return ExcCodes.ILLEGAL_ADDRESS  # pymodbus looks after whole registers only
         return None
 
     def callback_disconnected(self, exc: Exception | None) -> None:
@@ -114,8 +116,6 @@ class GateTable:
             self.contract.refused_writes += 1
             return ExcCodes.ILLEGAL_ADDRESS
         if function == READ_DISCRETE:
-            if address + count > FLAG_COUNT:
-                return ExcCodes.ILLEGAL_ADDRESS
             registers[0] = int(self.contract.flags)
         elif function == READ_INPUT:
             registers[:INPUT_COUNT] = self.image()

@@ -1,8 +1,9 @@
 """Gaps in the daemon's numbering are found, filled once, or given up and counted."""
 
-from bridge.sequence import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bridge.sequence import Sequence
 
 
 def test_at_the_first_contact_nothing_before_is_ours_and_of_a_later_epoch_everything_is() -> None:

@@ -1,0 +1,31 @@
+"""The service unit is one that systemd accepts, and it starts the bridge as documented."""
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "systemd/senbetsu-bridge.service"
+EXECUTABLE = "/opt/senbetsu/bin/senbetsu"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    # verify looks for the executable, which is only there on a line PC.
+    text = UNIT.read_text()
+    copy = tmp_path / UNIT.name
+    copy.write_text(text.replace(EXECUTABLE, "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_is_restarted_watched_and_not_root() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(UNIT)
+    service = unit["Service"]
+    assert service["ExecStart"] == f"{EXECUTABLE} bridge --config /etc/senbetsu/config.toml"
+    assert (service["Type"], service["Restart"], service["User"]) == ("notify", "always", "senbetsu")
+    assert float(service["WatchdogSec"]) >= 3, "the loop feeds it once a second"

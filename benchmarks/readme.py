@@ -1,0 +1,82 @@
+"""Writes the README's figures from benchmarks/results/*.json, so that each of them comes from a saved run."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- measured: .* -->\n).*?(<!-- /measured -->)", re.DOTALL)
+
+
+def result(name: str) -> dict[str, Any]:
+    """What a benchmark saved."""
+    document: dict[str, Any] = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))
+    return document
+
+
+def share(figures: dict[str, Any]) -> str:
+    """A share with its interval."""
+    low, high = figures["interval"]
+    return f"{figures['rejected']} of {figures['parts']}: {figures['rate']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def found(document: dict[str, Any]) -> list[str]:
+    """What is found on solar cells."""
+    rows = [
+        "| solar cells (ELPV) never trained on | AUROC | defects found (95 % interval) | good parts rejected | claimed |",
+        "|---|---|---|---|---|",
+    ]
+    for name, figures in document.items():
+        if "auroc" in figures:
+            claimed = re.search(r"[\d.]+ %", figures["claim"])
+            assert claimed is not None
+            rows.append(
+                f"| {name} | {figures['auroc']:.3f} | {share(figures['defects'])} | {share(figures['normal'])} "
+                f"| {claimed.group()} |"
+            )
+    return rows
+
+
+def line(document: dict[str, Any]) -> list[str]:
+    """The whole line: counts and times."""
+    rows = [
+        f"| daemon, bridge, simulated PLC: {document['rate_hz']} parts/s for {document['seconds']} s "
+        "| triggers | passed + rejected | taken -> decided, p50 / p99 | written -> gate decided, p50 / p99 |",
+        "|---|---|---|---|---|",
+    ]
+    for run in document["runs"]:
+        bridge, taken, gate = run["bridge_counters"], run["taken_to_decided_ms"], run["written_to_gate_decided_ms"]
+        rows.append(
+            f"| PLC polls every {run['plc_poll_ms']:g} ms | {run['triggers']} | {bridge['pass']} + {bridge['reject']} "
+            f"| {taken['p50']:.1f} / {taken['p99']:.1f} ms | {gate['p50']:.1f} / {gate['p99']:.1f} ms |"
+        )
+    return rows
+
+
+def conditions(document: dict[str, Any]) -> str:
+    """On what it was measured."""
+    where = document["conditions"]
+    versions = ", ".join(f"{name} {where['versions'][name]}" for name in ("torch", "openvino"))
+    return f"{where['cores']} cores of an {where['cpu']}, {versions}, {where['date']}."
+
+
+def measured() -> str:
+    """The README's block."""
+    cells, whole_line = result("elpv"), result("line")
+    cells_on = conditions(cells)
+    parts = ["\n".join(found(cells)), cells_on, "\n".join(line(whole_line)), conditions(whole_line)]
+    return "\n\n".join(parts)
+
+
+def with_figures(readme: str) -> str:
+    """The README with its figures written anew."""
+    if not BLOCK.search(readme):
+        raise SystemExit("README.md: the lines <!-- measured: ... --> and <!-- /measured --> are missing")
+    return BLOCK.sub(lambda match: f"{match.group(1)}\n{measured()}\n\n{match.group(2)}", readme)
+
+
+if __name__ == "__main__":
+    README.write_text(with_figures(README.read_text(encoding="utf-8")), encoding="utf-8")
+    print("wrote README.md")

@@ -169,8 +169,10 @@ class _Cache:
     def __init__(self, input_size: int) -> None:
         import senbetsu.images
         import senbetsu.network
+        import senbetsu.truncation
 
-        code = [sha256_of_file(Path(str(m.__file__))) for m in (senbetsu.network, senbetsu.images)]
+        modules = (senbetsu.network, senbetsu.images, senbetsu.truncation)  # a picture once kept is not decoded again
+        code = [sha256_of_file(Path(str(module.__file__))) for module in modules]
         key = hashlib.sha256(repr((BACKBONE, backbone_sha256(), input_size, code)).encode()).hexdigest()[:16]
         self._folder = cache_folder() / "features" / key
         self._works = True

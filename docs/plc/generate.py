@@ -1,4 +1,4 @@
-"""Writes the tables of docs/plc/README.md from senbetsu/registers.py: `python docs/plc/generate.py`. A test keeps it current."""
+"""Writes the tables of docs/plc/README.md from senbetsu/registers.py. A test keeps the page current."""
 
 from collections.abc import Sequence
 from pathlib import Path

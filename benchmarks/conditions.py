@@ -13,7 +13,11 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def conditions() -> dict[str, Any]:
     """Machine and versions."""
     cpu = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.processor(),
     )
     packages = ("torch", "openvino", "opencv-python-headless", "numpy", "pymodbus", "pyzmq", "timm")

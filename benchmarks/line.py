@@ -45,7 +45,11 @@ def run(poll_ms: float) -> dict[str, object]:
         finally:
             stopped = [service.stop() for service in services]
     del document["parts"]
-    return {"plc_poll_ms": poll_ms, "exit_statuses": {"plc": status, "daemon": stopped[0], "bridge": stopped[1]}, **document}
+    return {
+        "plc_poll_ms": poll_ms,
+        "exit_statuses": {"plc": status, "daemon": stopped[0], "bridge": stopped[1]},
+        **document,
+    }
 
 
 def main() -> None:

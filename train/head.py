@@ -3,6 +3,8 @@
 The statistics are standardised on the normal parts first; that is folded into the map that comes out.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +55,7 @@ def learn_head(
     mean, spread = standardisation(whole[is_normal])
     X = torch.tensor((whole - mean) / spread, dtype=torch.float32)
     targets = torch.tensor(labels)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(settings.seed)
         linear = nn.Linear(X.shape[1], EMBEDDING_DIM)
         dropout = nn.Dropout(settings.dropout)
@@ -83,6 +85,17 @@ def learn_head(
                 curve.active_share.append(round(share, 4))
                 bar.set_postfix(loss=f"{value:.3f}", active=f"{share:.2f}")
     return _fold_in(linear.weight.detach().numpy(), linear.bias.detach().numpy(), mean, spread), curve
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The steps are so small that a second thread gains nothing, and on a busy machine waits for its turn at each one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def principal_head(whole: NDArray[np.float32]) -> Head:

@@ -57,7 +57,14 @@ def test_the_table_is_the_contract() -> None:
         assert at == size
 
 
-@given(st.tuples(*[double] * 8), word, st.sampled_from(list(State)), st.integers(0, 1023), st.tuples(*[word] * 5), st.data())
+@given(
+    st.tuples(*[double] * 8),
+    word,
+    st.sampled_from(list(State)),
+    st.integers(0, 1023),
+    st.tuples(*[word] * 5),
+    st.data(),
+)
 def test_the_window_comes_back(counters, run, state, flags, rest, data) -> None:
     header = Header(*counters, run, state, Flag(flags), *rest)
     slots = [
@@ -115,7 +122,9 @@ def test_the_ratio_never_says_better_than_it_is(score: float, threshold: float, 
         assert ratio >= min(exact, NO_RATIO - 1)
 
 
-@pytest.mark.parametrize(("score", "threshold"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, 0.0), (-1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("score", "threshold"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, 0.0), (-1.0, 1.0)]
+)
 def test_without_a_score_there_is_no_ratio(score: float, threshold: float) -> None:
     assert score_ratio(score, threshold, passed=False) == NO_RATIO
 

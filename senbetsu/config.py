@@ -56,8 +56,15 @@ class TrainSection(Section):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """Gradient steps."""
+    loss: Literal["triplet", "soft_margin", "quadruplet", "quadruplet_chen"] = "triplet"
+    """soft_margin has no margin; a quadruplet takes two labels beside the normals'. quadruplet: the slides' form;
+    quadruplet_chen: that of Chen et al. 2017."""
+    selection: Literal["semihard", "all", "hard", "batch_hard", "slide"] = "semihard"
+    """Which triplets of a batch are learned from. semihard is FaceNet's rule; docs/losses.md shows what each does."""
     margin: Annotated[float, Field(gt=0, le=4)] = 0.2
-    """Margin alpha of the triplet loss, in squared L2 distance of unit vectors."""
+    """Margin alpha of the triplet loss, in squared L2 distance of unit vectors; also bounds what is semi-hard."""
+    second_margin: Annotated[float, Field(gt=0, le=4)] = 0.1
+    """quadruplet_chen only: beta, by which two unlike images lie farther apart than two alike; smaller than margin."""
     labels_per_batch: Annotated[int, Field(ge=2, le=256)] = 8
     """P of P x K batches (or as many as there are)."""
     images_per_label: Annotated[int, Field(ge=2, le=256)] = 32
@@ -68,6 +75,17 @@ class TrainSection(Section):
     """Share of the statistics that is hidden from the head at each step."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts that judge what was learned are left out of learning, one fold after the other."""
+    tensorboard: Path | None = None
+    """Folder for TensorBoard, which has to be installed: pip install 'senbetsu[tensorboard]'."""
+
+    @model_validator(mode="after")
+    def _the_second_margin_is_the_smaller(self) -> Self:
+        if self.loss == "quadruplet_chen" and self.second_margin >= self.margin:
+            raise ValueError(
+                f"second_margin = {self.second_margin} has to be smaller than margin = {self.margin}: the anchor's own "
+                "negative comes first"
+            )
+        return self
 
 
 class CalibrateSection(Section):

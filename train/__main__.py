@@ -21,17 +21,26 @@ from senbetsu.images import find_images, images_by_kind
 from senbetsu.program import parser, run, set_up_logging, settings_of
 from senbetsu.scoring import STATISTICS, Head
 from train.crossfit import CrossFit, cross_fit
-from train.head import Curve, learn_head, principal_head
+from train.head import learn_head, principal_head
+from train.health import UNLEARNED_SHARE, Curve
+from train.labels import UNKNOWN, require_two_other_labels
+from train.losses import LOSSES
+from train.selections import SELECTIONS
 
 log = logging.getLogger("train")
 
 MIN_NORMALS = 4
 NORMAL = "normal"
+UNKNOWN_KIND = "unknown"
+"""Folder under --defects of those that nobody has told apart."""
 
 
 def main(arguments: argparse.Namespace) -> int:
     """The program."""
-    config = settings_of(arguments, {"train.seed": arguments.seed, "train.steps": arguments.steps})
+    config = settings_of(
+        arguments,
+        {f"train.{name}": getattr(arguments, name) for name in ("seed", "steps", "loss", "selection")},
+    )
     folder = config.artifacts
     check_writable(folder)
     normals, kinds = find_parts(arguments.normal, arguments.defects)
@@ -45,6 +54,8 @@ def main(arguments: argparse.Namespace) -> int:
         )
     kind_features = {kind: extract_features(paths, size, f"defects: {kind}") for kind, paths in kinds.items()}
     defects, labels, classes = gather(normal_features, kind_features)
+    if defects is not None and LOSSES[config.train.loss].needs_quadruplets:
+        require_two_other_labels(labels, config.train.labels_per_batch, f"--loss {config.train.loss}")
     for name, count in classes.items():
         log.info("%s: %d unlike pictures", name, count)
 
@@ -60,7 +71,8 @@ def main(arguments: argparse.Namespace) -> int:
         folds=dict(zip(normal_features.sha256, (int(fold) for fold in crossed.normal_fold), strict=True)),
     )
     sha256 = save_embedding(folder, embedding, details(config, classes, curve, crossed))
-    draw(folder / "feature_space.png", normal_features, defects, labels, list(classes), head if defects else None)
+    names = [UNKNOWN_KIND if label == UNKNOWN else list(classes)[label] for label in labels]
+    draw(folder / "feature_space.png", normal_features, defects, names, head if defects else None)
     log.info("wrote %s/embedding.safetensors, .json (model %s) and feature_space.png", folder, sha256[:12])
     log.info(
         "next: senbetsu calibrate --normal DIR --artifacts %s, best with normal parts that were not used here", folder
@@ -79,7 +91,9 @@ def find_parts(normal: Path, defects: Path | None) -> tuple[list[Path], dict[str
 def gather(
     normals: Features, kinds: dict[str, Features]
 ) -> tuple[Features | None, np.ndarray[Any, Any], dict[str, int]]:
-    """All defects as one, the class number of every part (normals first), and how many parts each class has.
+    """All defects as one, the label of every part (normals first), and how many parts each class has.
+
+    Labels number the classes in their order, normal 0; defects of the kind "unknown" come last, as train.labels.UNKNOWN.
 
     Raises:
         UserError: the same picture is shown as normal and as a defect.
@@ -87,6 +101,7 @@ def gather(
     labels = [np.zeros(len(normals), np.int64)]
     classes = {NORMAL: len(normals)}
     known = dict(zip(normals.sha256, normals.paths, strict=True))
+    kinds = dict(sorted(kinds.items(), key=lambda item: item[0] == UNKNOWN_KIND))
     for number, (kind, features) in enumerate(kinds.items(), 1):
         for sha256, path in zip(features.sha256, features.paths, strict=True):
             if sha256 in known:
@@ -94,7 +109,7 @@ def gather(
                     f"{path}: the same picture as {known[sha256]}; a part is normal or of one kind of defect"
                 )
             known[sha256] = path
-        labels.append(np.full(len(features), number, np.int64))
+        labels.append(np.full(len(features), UNKNOWN if kind == UNKNOWN_KIND else number, np.int64))
         classes[kind] = len(features)
     if not kinds:
         return None, labels[0], classes
@@ -123,11 +138,30 @@ def learn(
         return principal_head(normals.whole), None
     whole = np.concatenate([normals.whole, defects.whole])
     head, curve = learn_head(whole, labels, np.arange(len(whole)) < len(normals), config.train, "learning")
-    log.info(
-        "learned %d steps: loss %.3f -> %.3f, share of positive pairs with a semi-hard negative %.2f -> %.2f",
-        config.train.steps, curve.loss[0], curve.loss[-1], curve.active_share[0], curve.active_share[-1],
-    )  # fmt: skip
+    if curve is not None:
+        report_learning(curve, config.train.selection)
     return head, curve
+
+
+def report_learning(curve: Curve, selection: str) -> None:
+    """How it went, and a warning where it hardly went anywhere."""
+    final = curve.final
+    log.info(
+        "learned %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
+        "%.2f -> %.2f",
+        curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, selection, curve.active_share[0],
+        curve.active_share[-1],
+    )  # fmt: skip
+    log.info(
+        "the embedding: mean squared distance %.3f between like parts, %.3f between unlike ones; effective rank %.1f",
+        final.positive_distance, final.negative_distance, final.effective_rank,
+    )  # fmt: skip
+    if final.inverted_share > UNLEARNED_SHARE:
+        log.warning(
+            "in %.0f %% of all triplets the part of another label is still the nearer one (chance: 50 %%); see that no part "
+            "lies in the folder of another kind, or give it more --steps",
+            100 * final.inverted_share,
+        )
 
 
 def report_evidence(crossed: CrossFit, defects: Features | None) -> None:
@@ -153,8 +187,8 @@ def details(config: Config, classes: dict[str, int], curve: Curve | None, crosse
         "version": __version__,
         "learned": curve is not None,
         "classes": classes,
-        "settings": config.train.model_dump(),
-        "curve": None if curve is None else asdict(curve),
+        "settings": config.train.model_dump(mode="json"),
+        "curve": None if curve is None else {**asdict(curve), "final": curve.final._asdict()},
         "fusion": {"statistics": STATISTICS, **asdict(crossed.fusion)},
         "held_out_auroc_by_metric_share": {f"{s:.2f}": round(v, 6) for s, v in crossed.auroc_by_share.items()},
     }
@@ -164,8 +198,7 @@ def draw(
     path: Path,
     normals: Features,
     defects: Features | None,
-    labels: np.ndarray[Any, Any],
-    classes: list[str],
+    names: list[str],
     head: Head | None,
 ) -> None:
     """The feature space before and after learning."""
@@ -173,16 +206,23 @@ def draw(
     spread = np.maximum(normals.whole.std(0), 1e-3)
     before = (whole - normals.whole.mean(0)) / spread
     after = None if head is None else head.embed(whole)
-    draw_feature_space(path, before, after, [classes[number] for number in labels], centroid_label=NORMAL)
+    draw_feature_space(path, before, after, names, centroid_label=NORMAL)
 
 
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     command = parser("train", "Learn the embedding from normal parts, and from defects where there are some.")
     command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
-    command.add_argument("--defects", type=Path, metavar="DIR", help="pictures of defects, one folder a kind")
+    command.add_argument(
+        "--defects",
+        type=Path,
+        metavar="DIR",
+        help="pictures of defects, one folder a kind; unknown: of kinds that nobody has told apart",
+    )
     command.add_argument("--seed", type=int, help="same seed, same result")
     command.add_argument("--steps", type=int, help="gradient steps")
+    command.add_argument("--loss", choices=list(LOSSES), help="default: triplet")
+    command.add_argument("--selection", choices=list(SELECTIONS), help="triplets to learn from; default: semihard")
     return command
 
 

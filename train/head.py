@@ -3,31 +3,31 @@
 The statistics are standardised on the normal parts first; that is folded into the map that comes out.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from senbetsu.config import TrainSection
 from senbetsu.network import EMBEDDING_DIM
 from senbetsu.scoring import Head
-from train.sampling import pk_batches
-from train.triplets import positive_pairs, semihard, squared_distances, triplet_loss
+from train.health import Curve, require_learned
+from train.labels import other_labels
+from train.learning import learn
+from train.tensorboard import observer
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What learning looked like, one entry every few steps."""
+class HeadNetwork(nn.Module):
+    """Standardised statistics (B, F) -> unit vectors (B, 64)."""
 
-    step: list[int]
-    loss: list[float]
-    active_share: list[float]
-    """Share of positive pairs for which a semi-hard negative was found."""
+    def __init__(self, features: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, EMBEDDING_DIM)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return nn.functional.normalize(self.linear(self.dropout(x)), dim=1)
 
 
 def standardisation(whole: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -42,60 +42,36 @@ def learn_head(
     is_normal: NDArray[np.bool_],
     settings: TrainSection,
     what: str,
-) -> tuple[Head, Curve]:
-    """Triplet loss with semi-hard negatives, AdamW with a cosine schedule; the same result for the same seed.
+) -> tuple[Head, Curve | None]:
+    """The head by the loss and selection of the settings; the same result for the same seed.
 
     Args:
         whole: (N, F) statistics.
-        labels: (N,) class of each part; the normals are one class, each kind of defect another.
+        labels: (N,) of each part: 0 normal, 1, 2, ... kinds of defect, train.labels.UNKNOWN those of unknown kind.
         is_normal: (N,).
-        settings: seed, steps, margin, batch and learning rate.
-        what: name of the progress bar.
+        settings: seed, steps, loss, selection, margins, batch and learning rate.
+        what: name of the progress bar and of the run in messages.
+
+    Returns:
+        The head, and how learning went: None where there are no defects among these parts, so that there is nothing to
+        learn and the head is the normals' leading directions.
+
+    Raises:
+        CollapsedError: nothing usable was learned; the text says what to choose instead.
+        UserError: the loss takes quadruplets, and there are not labels enough for one.
     """
+    if not other_labels(labels):
+        return principal_head(whole[is_normal]), None
     mean, spread = standardisation(whole[is_normal])
     X = torch.tensor((whole - mean) / spread, dtype=torch.float32)
-    targets = torch.tensor(labels)
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        linear = nn.Linear(X.shape[1], EMBEDDING_DIM)
-        dropout = nn.Dropout(settings.dropout)
-        batches = pk_batches(labels, settings.labels_per_batch, settings.images_per_label, settings.seed)
-        optimizer = torch.optim.AdamW(
-            linear.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
-        )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-        curve = Curve([], [], [])
-        every = max(1, settings.steps // 60)
-        bar = tqdm(range(1, settings.steps + 1), desc=what, unit="step", disable=None, leave=False)
-        for step in bar:
-            batch = torch.from_numpy(next(batches))
-            distances = squared_distances(nn.functional.normalize(linear(dropout(X[batch])), dim=1))
-            triplets = semihard(distances.detach(), targets[batch], settings.margin)
-            loss = triplet_loss(distances, triplets, settings.margin)
-            value = loss.item()
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
-            if step % every == 0 or step == settings.steps:
-                pairs = positive_pairs(targets[batch])[0].numel()
-                share = triplets.anchor.numel() / max(pairs, 1)
-                curve.step.append(step)
-                curve.loss.append(round(value, 6))
-                curve.active_share.append(round(share, 4))
-                bar.set_postfix(loss=f"{value:.3f}", active=f"{share:.2f}")
+        network = HeadNetwork(X.shape[1], settings.dropout)
+    observers = [] if settings.tensorboard is None else [observer(settings.tensorboard, what)]
+    curve = learn(network, X, labels, settings, what, observers)
+    require_learned(curve, settings, what)
+    linear = network.linear
     return _fold_in(linear.weight.detach().numpy(), linear.bias.detach().numpy(), mean, spread), curve
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The steps are so small that a second thread gains nothing, and on a busy machine waits for its turn at each one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def principal_head(whole: NDArray[np.float32]) -> Head:

@@ -18,11 +18,18 @@ from train.tensorboard import observer
 
 
 class HeadNetwork(nn.Module):
-    """Standardised statistics (B, F) -> unit vectors (B, 64)."""
+    """Statistics (B, F), standardised on the normal parts -> unit vectors (B, 64).
+
+    It starts with a constant as large as what the normal parts vary by. Standardised normals lie around the origin, so that
+    without it their unit vectors point everywhere, and how far out a part lies is thrown away before anything is learned.
+    """
 
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(features, EMBEDDING_DIM)
+        with torch.no_grad():
+            self.linear.bias.zero_()
+            self.linear.bias[-1] = torch.linalg.matrix_norm(self.linear.weight)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

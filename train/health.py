@@ -28,11 +28,11 @@ from train.selections import SELECTIONS, Quadruplets, Triplets
 COLLAPSED_SHARE = 0.1
 """Mean d(a, n) under this share of the loss's reach: collapsed."""
 UNLEARNED_SHARE = 0.25
-"""Share of triplets with d_n <= d_p (one half is chance) from which a run that never had a triplet is no finished one."""
+"""Share of triplets with d_n <= d_p (one half is chance) from which a run without active triplets is no finished one."""
 
 
 class CollapsedError(UserError):
-    """Learning left no usable embedding: shrunk to a point, not finite, or never given a triplet."""
+    """Learning left no usable embedding: shrunk to a point, not finite, or not given any triplet."""
 
 
 class Look(NamedTuple):
@@ -161,10 +161,12 @@ def require_learned(curve: Curve, settings: TrainSection, what: str) -> None:
             f"{curve.loss[-1]:.3f}, that of a point is {curve.point_loss:.3f}; {curve.empty_steps} of {curve.steps} steps "
             f"without a triplet). {_advice(settings)}"
         )
-    if curve.empty_steps == curve.steps and final.inverted_share >= UNLEARNED_SHARE:
+    last = curve.active_share[-max(1, len(curve.active_share) // 4) :]
+    if not any(last) and final.inverted_share >= UNLEARNED_SHARE:
         raise CollapsedError(
-            f"{what}: nothing was learned: selection {settings.selection!r} never found a triplet in {curve.steps} steps, and "
-            f"in {final.inverted_share:.0%} of all triplets the part of another label is the nearer one. {_advice(settings)}"
+            f"{what}: nothing is learned any more: selection {settings.selection!r} finds no triplet ({curve.empty_steps} of "
+            f"{curve.steps} steps had none), and yet in {final.inverted_share:.0%} of all triplets the part of another label "
+            f"is the nearer one. {_advice(settings)}"
         )
 
 

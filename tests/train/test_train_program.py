@@ -16,7 +16,12 @@ def test_it_writes_what_it_learned_and_how(line) -> None:
     assert document["learned"] is True
     assert document["classes"] == {"normal": 60, "hole": 15, "scratch": 15}
     assert document["settings"]["steps"] == 100
-    assert len(document["curve"]["loss"]) == len(document["curve"]["active_share"]) == len(document["curve"]["step"])
+    curve = document["curve"]
+    for name in ("loss", "active_share", "positive_distance", "negative_distance", "spread_median", "effective_rank"):
+        assert len(curve[name]) == len(curve["step"]) > 10, name
+    assert curve["step"][-1] == curve["steps"] == 100
+    assert curve["point_loss"] == 0.2
+    assert curve["final"]["positive_distance"] < curve["final"]["negative_distance"]
     assert len(document["folds"]) == 60
     picture = cv2.imread(str(line.artifacts / "feature_space.png"))
     assert picture is not None
@@ -105,3 +110,45 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_the_work(senbets
     assert done.status == 2
     assert "cannot be written to" in done.stderr
     assert "--artifacts" in done.stderr
+
+
+def test_a_folder_of_unknown_kind_and_pictures_beside_the_folders_are_taken_for_what_they_are(
+    senbetsu, line, tmp_path: Path
+) -> None:
+    defects = tmp_path / "defects"
+    (defects / "unknown").mkdir(parents=True)
+    shutil.copytree(line.train_defects / "scratch", defects / "zigzag")
+    for number, path in enumerate(sorted((line.train_defects / "hole").iterdir())):
+        shutil.copy(path, defects / "unknown" if number < 8 else defects)
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", defects, "--artifacts", tmp_path / "out", "--steps", 40,
+        "--loss", "quadruplet_chen", "--selection", "all",
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    document = json.loads((tmp_path / "out/embedding.json").read_text())
+    assert document["classes"] == {"normal": 60, "defect": 7, "zigzag": 15, "unknown": 8}
+    assert list(document["classes"])[-1] == "unknown"
+    assert (document["settings"]["loss"], document["settings"]["selection"]) == ("quadruplet_chen", "all")
+    assert document["curve"]["point_loss"] == pytest.approx(0.3)
+    assert "active share of all" in done.stderr
+
+
+def test_quadruplets_of_one_kind_are_refused_before_the_work(senbetsu, line, tmp_path: Path) -> None:
+    shutil.copytree(line.train_defects / "scratch", tmp_path / "defects/scratch")
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", tmp_path / "defects", "--artifacts", tmp_path / "out",
+        "--loss", "quadruplet",
+    )  # fmt: skip
+    assert done.status == 2
+    assert "--loss quadruplet: a quadruplet needs two labels beside 0 (normal), found 1" in done.stderr
+    assert not (tmp_path / "out/embedding.json").exists()
+
+
+def test_one_defect_is_enough_to_train_with(senbetsu, line, tmp_path: Path) -> None:
+    (tmp_path / "defects/scratch").mkdir(parents=True)
+    shutil.copy(sorted((line.train_defects / "scratch").iterdir())[0], tmp_path / "defects/scratch")
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", tmp_path / "defects", "--artifacts", tmp_path / "out",
+        "--steps", 40,
+    )  # fmt: skip
+    assert done.status == 0, done.stderr

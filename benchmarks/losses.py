@@ -13,7 +13,6 @@ and to one that was not are measured on parts that nobody saw.
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,8 +123,8 @@ def held_out_auroc(net: nn.Module, parts: Parts, defects: Tensor) -> float:
     return auroc(normal, defect)
 
 
-def collapse_run(data: Statistics, name: str, settings: TrainSection) -> dict[str, Any]:
-    """Curves of one run."""
+def collapse_run(data: Statistics, name: str, settings: TrainSection, *, keep_curves: bool) -> dict[str, Any]:
+    """One run: its curves, or their last figures."""
     parts = deal(data, settings.seed)
     net = network(name, parts.learned.shape[1], settings.seed, settings.dropout)
     separation: list[float] = []
@@ -139,12 +138,12 @@ def collapse_run(data: Statistics, name: str, settings: TrainSection) -> dict[st
     }  # fmt: skip
     try:
         curve = learn(net, parts.learned, parts.labels, settings, f"{name}, {settings.selection}", [observe])
+        curves = {
+            "step": curve.step, "loss": curve.loss, "active_share": curve.active_share,
+            "spread_median": curve.spread_median, "held_out_auroc": separation,
+        }  # fmt: skip
         run |= {
-            "curve": {
-                "step": curve.step, "loss": curve.loss, "active_share": curve.active_share,
-                "negative_distance": curve.negative_distance, "spread_median": curve.spread_median,
-                "held_out_auroc": separation,
-            },
+            "curve": {key: values if keep_curves else values[-1:] for key, values in curves.items()},
             "empty_steps": curve.empty_steps, "point_loss": curve.point_loss, "final": curve.final._asdict(),
             "called_collapsed": False,
         }  # fmt: skip
@@ -162,12 +161,12 @@ def collapse(data: Statistics) -> list[dict[str, Any]]:
             for selection in SELECTIONS:
                 for seed in range(3 if (name, rate) == ("four layers", RATES[0]) else 1):
                     settings = TrainSection(selection=selection, learning_rate=rate, seed=seed, **COMMON)
-                    runs.append(collapse_run(data, name, settings))
+                    runs.append(collapse_run(data, name, settings, keep_curves=(rate, seed) == (RATES[0], 0)))
     for change in (
         {"loss": "soft_margin"}, {"learning_rate": 1e-4}, {"steps": 4 * COMMON["steps"]}, {"margin": 0.05},
     ):  # fmt: skip
         settings = TrainSection.model_validate({"selection": "batch_hard", **COMMON, **change})
-        runs.append({"changed": change, **collapse_run(data, "four layers", settings)})
+        runs.append({"changed": change, **collapse_run(data, "four layers", settings, keep_curves=False)})
     return runs
 
 
@@ -225,12 +224,14 @@ def rounded(value: Any) -> Any:
 
 def main() -> None:
     """The benchmark."""
+    if len(sys.argv) == 1:
+        print("left out: python benchmarks/losses.py DATA_FOLDER SPLIT_FILE takes a set of pictures")
+        return
     if len(sys.argv) != 3:
         raise SystemExit("usage: python benchmarks/losses.py DATA_FOLDER SPLIT_FILE")
     torch.set_num_threads(1)
     folder, split_file = Path(sys.argv[1]), Path(sys.argv[2])
     data = statistics(folder, json.loads(split_file.read_text(encoding="utf-8")))
-    begun = time.monotonic()
     figures = {
         "set": folder.name,
         "parts": {
@@ -243,7 +244,7 @@ def main() -> None:
         "collapse": collapse(data),
         "quadruplets": quadruplets(data),
     }  # fmt: skip
-    save("losses", rounded({**figures, "learning_seconds": round(time.monotonic() - begun)}))
+    save("losses", rounded(figures))
 
 
 if __name__ == "__main__":

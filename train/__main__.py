@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from senbetsu import __version__
-from senbetsu.config import Config
+from senbetsu.config import Config, TrainSection
 from senbetsu.drawing import draw_feature_space
 from senbetsu.embedding import Embedding, normal_moments, save_embedding
 from senbetsu.errors import UserError
@@ -22,7 +22,7 @@ from senbetsu.program import parser, run, set_up_logging, settings_of
 from senbetsu.scoring import STATISTICS, Head
 from train.crossfit import CrossFit, cross_fit
 from train.head import learn_head, principal_head
-from train.health import UNLEARNED_SHARE, Curve
+from train.health import UNLEARNED_SHARE, Curve, is_shrunk
 from train.labels import UNKNOWN, require_two_other_labels
 from train.losses import LOSSES
 from train.selections import SELECTIONS
@@ -139,23 +139,25 @@ def learn(
     whole = np.concatenate([normals.whole, defects.whole])
     head, curve = learn_head(whole, labels, np.arange(len(whole)) < len(normals), config.train, "learning")
     if curve is not None:
-        report_learning(curve, config.train.selection)
+        report_learning(curve, config.train)
     return head, curve
 
 
-def report_learning(curve: Curve, selection: str) -> None:
+def report_learning(curve: Curve, settings: TrainSection) -> None:
     """How it went, and a warning where it hardly went anywhere."""
     final = curve.final
     log.info(
         "learned %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
         "%.2f -> %.2f",
-        curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, selection, curve.active_share[0],
-        curve.active_share[-1],
+        curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, settings.selection,
+        curve.active_share[0], curve.active_share[-1],
     )  # fmt: skip
     log.info(
         "the embedding: mean squared distance %.3f between like parts, %.3f between unlike ones; effective rank %.1f",
         final.positive_distance, final.negative_distance, final.effective_rank,
     )  # fmt: skip
+    if is_shrunk(curve, settings):
+        log.warning("all parts lie nearly in one point, though in order; --selection semihard spreads them")
     if final.inverted_share > UNLEARNED_SHARE:
         log.warning(
             "in %.0f %% of all triplets the part of another label is still the nearer one (chance: 50 %%); see that no part "

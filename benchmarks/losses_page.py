@@ -176,10 +176,10 @@ def collapse_figure(document: dict[str, Any]) -> Figure:
             for row, (key, _) in enumerate(CURVES):
                 if "curve" in run:
                     values = np.array(run["curve"][key])
-                    shown = np.where(values > 0, values, np.nan) if row < 2 else values  # a logarithm has no zero
+                    shown = np.where(values > 0, values, np.nan) if row == 1 else values  # a logarithm has no zero
                     axes[row][column].plot(run["curve"]["step"], shown, color=colour, linewidth=1.4, label=selection)
-        for row in (0, 1):
-            axes[row][column].set_yscale("log")
+        axes[0][column].set_ylim(-0.01, 0.65)
+        axes[1][column].set_yscale("log")
         axes[2][column].set_ylim(0, 1.02)
         axes[3][column].set_ylim(0.4, 1.01)
     for row, (_, name) in enumerate(CURVES):

@@ -27,7 +27,7 @@ def crack(picture: Picture, donor: Picture, random: Generator, where: Weights) -
             _jagged(random, fork, heading + random.choice([-1, 1]) * random.uniform(0.4, 1.2), length / 3, side),
             width / 2,
         )
-    mask = drawn.astype(np.float32) / 255 * (where > 0).astype(np.float32)
+    mask = np.asarray(drawn * np.float32(1 / 255) * (where > 0), np.float32)
     return _marked(picture, mask, random, strength=log_uniform(random, 0.15, 0.9))
 
 
@@ -58,8 +58,8 @@ def _jagged(
     step = max(2.0, side * 0.018)
     steps = max(2, round(length / step))
     turns = random.normal(0, 0.3, steps) + random.normal(0, 0.9, steps) * (random.random(steps) < 0.15)
-    # Each turn is half taken back: a crack wanders about its direction and does not curl up.
-    headings = heading + 0.5 * np.cumsum(turns) * 0.5 + turns
+    # Only a quarter of each turn lasts: a crack wanders about its direction and does not curl up.
+    headings = heading + 0.25 * np.cumsum(turns) + turns
     strides = step * random.uniform(0.5, 1.5, steps)
     moves = np.stack([np.cos(headings), np.sin(headings)], 1) * strides[:, None]
     return np.concatenate([np.asarray(start)[None], start + np.cumsum(moves, 0)])

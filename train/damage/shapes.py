@@ -91,6 +91,7 @@ def is_grey(picture: Picture) -> bool:
 
 
 def tint(random: Generator, picture: Picture) -> NDArray[np.float32]:
-    """A colour (3,) in 0..255, grey for a grey picture."""
-    colour = random.uniform(0, 255, 3).astype(np.float32)
-    return np.full(3, colour[0], np.float32) if is_grey(picture) else colour
+    """A colour (3,) in 0..255, between the picture's own and any; grey for a grey picture."""
+    colour = np.full(3, random.uniform(0, 255)) if is_grey(picture) else random.uniform(0, 255, 3)
+    own = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+    return np.asarray(own + random.uniform(0.2, 1) * (colour - own), np.float32)

@@ -11,10 +11,10 @@ from train.damage.shapes import LEAST_AREA, MOST_AREA, blend, blob, draw_centre,
 def light(picture: Picture, donor: Picture, random: Generator, where: Weights) -> Picture:  # noqa: ARG001
     """Brighter or darker through a soft mask: a stain, a burn, a worn coat, glare."""
     mask = blob(
-        random, picture.shape[0], draw_centre(random, where), log_uniform(random, LEAST_AREA, MOST_AREA),
+        random, picture.shape[0], draw_centre(random, where), log_uniform(random, 4 * LEAST_AREA, MOST_AREA),
         soft=random.uniform(0.6, 1.4),
     )  # fmt: skip
-    strength = log_uniform(random, 0.1, 0.7)
+    strength = log_uniform(random, 0.15, 0.8)
     before = picture.astype(np.float32)
     # A gain leaves dark places as they are; a veil of light lies on all of them.
     way = random.integers(3)
@@ -51,12 +51,12 @@ def warp(picture: Picture, donor: Picture, random: Generator, where: Weights) ->
     """The surface is pushed, twisted or pulled smoothly: a dent, a swirl, a stretch."""
     side = picture.shape[0]
     x0, y0 = draw_centre(random, where)
-    radius = side * float(np.sqrt(log_uniform(random, 8 * LEAST_AREA, MOST_AREA) / np.pi))
+    radius = side * float(np.sqrt(log_uniform(random, 15 * LEAST_AREA, MOST_AREA) / np.pi))
     y, x = np.mgrid[:side, :side].astype(np.float32)
     dx, dy = x - np.float32(x0), y - np.float32(y0)
     # (1 - r^2)^2 falls by at most 1.54 a radius: pushed by less than .65 of it, no place is seen twice.
     bump = np.square(np.clip(1 - (dx**2 + dy**2) / np.float32(radius**2), 0, None))
-    strength = log_uniform(random, 0.2, 0.63) * random.choice([-1, 1])
+    strength = log_uniform(random, 0.3, 0.63) * random.choice([-1, 1])
     way = random.integers(3)
     if way == 0:
         from_x, from_y = x - strength * bump * dx, y - strength * bump * dy

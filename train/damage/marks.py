@@ -15,7 +15,7 @@ def crack(picture: Picture, donor: Picture, random: Generator, where: Weights) -
     """A thin jagged line, dark or bright, sometimes branched; it ends where the part ends."""
     side = picture.shape[0]
     drawn = np.zeros((side, side), np.uint8)
-    length, width = side * log_uniform(random, 0.08, 0.7), side * log_uniform(random, 0.004, 0.014)
+    length, width = side * log_uniform(random, 0.15, 0.8), side * log_uniform(random, 0.005, 0.018)
     heading = random.uniform(0, 2 * np.pi)
     start = np.array(draw_centre(random, where))
     points = _jagged(random, start, heading, length, side)
@@ -28,7 +28,7 @@ def crack(picture: Picture, donor: Picture, random: Generator, where: Weights) -
             width / 2,
         )
     mask = np.asarray(drawn * np.float32(1 / 255) * (where > 0), np.float32)
-    return _marked(picture, mask, random, strength=log_uniform(random, 0.15, 0.9))
+    return _marked(picture, mask, random, strength=log_uniform(random, 0.25, 0.95))
 
 
 def spot(picture: Picture, donor: Picture, random: Generator, where: Weights) -> Picture:  # noqa: ARG001
@@ -37,9 +37,9 @@ def spot(picture: Picture, donor: Picture, random: Generator, where: Weights) ->
     soft, rough = random.uniform(0.1, 0.8), random.uniform(0.1, 0.6)
     mask = np.zeros((side, side), np.float32)
     for _ in range(int(random.choice([1, 1, 2, 4]))):
-        area = log_uniform(random, LEAST_AREA / 2, 10 * LEAST_AREA)
+        area = log_uniform(random, LEAST_AREA, 15 * LEAST_AREA)
         mask = np.maximum(mask, blob(random, side, draw_centre(random, where), area, soft=soft, rough=rough))
-    strength = log_uniform(random, 0.12, 0.9)
+    strength = log_uniform(random, 0.2, 0.95)
     if random.random() < 0.25:
         return blend(picture, tint(random, picture), mask * np.float32(strength))
     return _marked(picture, mask, random, strength)

@@ -36,9 +36,9 @@ def cut_paste(picture: Picture, donor: Picture, random: Generator, where: Weight
 def scar(picture: Picture, donor: Picture, random: Generator, where: Weights) -> Picture:
     """A thin turned strip of another place, its light changed (the scar of arXiv 2104.04015)."""
     side = picture.shape[0]
-    length, width = side * log_uniform(random, 0.05, 0.4), max(1.5, side * log_uniform(random, 0.006, 0.04))
+    length, width = side * log_uniform(random, 0.08, 0.5), max(1.5, side * log_uniform(random, 0.008, 0.05))
     mask = strip(side, draw_centre(random, where), random.uniform(0, np.pi), length, width)
-    return blend(picture, _moved(picture, donor, random), mask * np.float32(log_uniform(random, 0.3, 1)))
+    return blend(picture, _moved(picture, donor, random), mask * np.float32(log_uniform(random, 0.4, 1)))
 
 
 def foreign_texture(picture: Picture, donor: Picture, random: Generator, where: Weights) -> Picture:
@@ -47,10 +47,10 @@ def foreign_texture(picture: Picture, donor: Picture, random: Generator, where: 
     DRAEM takes its textures from a data set of them; here they are generated, or the donor is altered past recognition.
     """
     side = picture.shape[0]
-    area = log_uniform(random, LEAST_AREA, MOST_AREA)
+    area = log_uniform(random, 2 * LEAST_AREA, MOST_AREA)
     mask = blob(random, side, draw_centre(random, where), area, soft=random.uniform(0.1, 0.6), rough=0.8)
     texture = _altered(donor, random) if random.random() < 0.5 else _pattern(picture, random)
-    return blend(picture, texture, mask * np.float32(log_uniform(random, 0.15, 1)))
+    return blend(picture, texture, mask * np.float32(log_uniform(random, 0.25, 1)))
 
 
 def missing_piece(picture: Picture, donor: Picture, random: Generator, where: Weights) -> Picture:  # noqa: ARG001

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from senbetsu.errors import UserError
+from train.damage import table
 from train.damage.drawing import draw_damage
 from train.damage.parts import part_of, where_parts_are
 from train.damage.table import DAMAGE, damaged
@@ -122,6 +123,48 @@ def test_each_kind_lies_on_the_part(drawn_part: Draw, kind: str) -> None:
         # draw_part's disc: a third of the side about the middle, give or take 3 pixels each way.
         middle = np.hypot((x * changed).sum() / changed.sum() - 64, (y * changed).sum() / changed.sum() - 64)
         assert middle <= 128 // 3 + 3 * 2**0.5 + 8
+
+
+@EVERY_KIND
+def test_no_kind_needs_the_plain_spot_on_a_part_that_has_texture(
+    drawn_part: Draw, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in(*_: object) -> Picture:
+        raise AssertionError(f"{kind} cannot be seen")
+
+    monkeypatch.setattr(table, "_plain_spot", stand_in)
+    for pictures in ([sheet(seed, 128) for seed in range(3)], [drawn_part(seed) for seed in range(3)]):
+        assert len(list(damaged(pictures, 30, np.random.default_rng(2), [kind]))) == 30
+
+
+def test_a_blur_takes_detail_away_and_shifts_no_level() -> None:
+    pictures = [sheet(seed, 128) for seed in range(3)]
+    for one in damaged(pictures, 20, np.random.default_rng(7), ["blur"]):
+        before = pictures[one.source]
+        changed = cv2.erode((difference(before, one.picture) > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        detail = [np.abs(cv2.Laplacian(picture, cv2.CV_32F))[changed].mean() for picture in (before, one.picture)]
+        assert detail[1] < detail[0]
+        assert abs(before[changed].mean() - one.picture[changed].mean()) < 12
+
+
+def test_a_warp_moves_levels_and_makes_no_new_ones() -> None:
+    y, x = np.mgrid[:128, :128]
+    board = np.repeat(np.where((x // 8 + y // 8) % 2, 200, 60).astype(np.uint8)[:, :, None], 3, axis=2)
+    for one in damaged([board], 20, np.random.default_rng(8), ["warp"]):
+        assert one.picture.min() == 60
+        assert one.picture.max() == 200
+        # Squares stay squares with edges in between: most pixels still have one of the two levels.
+        assert np.isin(one.picture, (60, 200)).mean() > 0.85
+
+
+def test_a_crack_and_a_scar_are_thin() -> None:
+    pictures = [sheet(seed, 224) for seed in range(3)]
+    for one in damaged(pictures, 40, np.random.default_rng(9), ["crack", "scar"]):
+        changed = (difference(pictures[one.source], one.picture) > 0).astype(np.uint8)
+        thickness = 2 * cv2.distanceTransform(changed, cv2.DIST_L2, 5).max()
+        assert thickness <= 224 * 0.07
+        rows, columns = np.nonzero(changed)
+        assert np.hypot(np.ptp(rows), np.ptp(columns)) > thickness
 
 
 def test_a_missing_piece_shows_the_background(drawn_part: Draw) -> None:

@@ -17,14 +17,8 @@ def light(picture: Picture, donor: Picture, random: Generator, where: Weights) -
     strength = log_uniform(random, 0.15, 0.8)
     before = picture.astype(np.float32)
     # A gain leaves dark places as they are; a veil of light lies on all of them.
-    way = random.integers(3)
-    after = (
-        before * (1 - strength)
-        if way == 0
-        else before * (1 + strength)
-        if way == 1
-        else before + strength * (255 - before)
-    )
+    veil = before + strength * (255 - before)
+    after = (before * (1 - strength), before * (1 + strength), veil)[random.integers(3)]
     return blend(picture, np.clip(after, 0, 255), mask)
 
 
@@ -67,11 +61,6 @@ def warp(picture: Picture, donor: Picture, random: Generator, where: Weights) ->
         angle = random.uniform(0, 2 * np.pi)
         from_x = x - strength * radius * bump * np.cos(angle)
         from_y = y - strength * radius * bump * np.sin(angle)
-    moved = cv2.remap(
-        picture,
-        from_x.astype(np.float32),
-        from_y.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
+    sources = from_x.astype(np.float32), from_y.astype(np.float32)
+    moved = cv2.remap(picture, *sources, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return blend(picture, np.asarray(moved, np.uint8), (bump > 0).astype(np.float32))

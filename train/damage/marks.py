@@ -9,6 +9,7 @@ from train.damage.parts import Picture, Weights
 from train.damage.shapes import LEAST_AREA, Mask, blend, blob, draw_centre, log_uniform, tint
 
 FRACTION_BITS = 4
+"""Of a pixel, in which OpenCV takes coordinates."""
 
 
 def crack(picture: Picture, donor: Picture, random: Generator, where: Weights) -> Picture:  # noqa: ARG001
@@ -22,11 +23,8 @@ def crack(picture: Picture, donor: Picture, random: Generator, where: Weights) -
     _draw(drawn, points, width)
     for _ in range(int(random.choice([0, 0, 1, 2]))):
         fork = points[random.integers(len(points))]
-        _draw(
-            drawn,
-            _jagged(random, fork, heading + random.choice([-1, 1]) * random.uniform(0.4, 1.2), length / 3, side),
-            width / 2,
-        )
+        aside = heading + random.choice([-1, 1]) * random.uniform(0.4, 1.2)
+        _draw(drawn, _jagged(random, fork, aside, length / 3, side), width / 2)
     mask = np.asarray(drawn * np.float32(1 / 255) * (where > 0), np.float32)
     return _marked(picture, mask, random, strength=log_uniform(random, 0.25, 0.95))
 
@@ -69,8 +67,6 @@ def _draw(drawn: NDArray[np.uint8], points: NDArray[np.floating], width: float) 
     """Draw a line that thins out to its end, in place; less than a pixel wide, it is fainter instead."""
     for i in range(len(points) - 1):
         here = width * (1 - 0.7 * i / len(points))
-        layer = np.rint(points[i : i + 2] * 2**FRACTION_BITS).astype(int)
-        cv2.line(
-            drawn, layer[0].tolist(), layer[1].tolist(), round(255 * min(1.0, here)), max(1, round(here)), cv2.LINE_AA,
-            FRACTION_BITS,
-        )  # fmt: skip
+        start, end = np.rint(points[i : i + 2] * 2**FRACTION_BITS).astype(int).tolist()
+        level, pixels = round(255 * min(1.0, here)), max(1, round(here))
+        cv2.line(drawn, start, end, level, pixels, cv2.LINE_AA, FRACTION_BITS)

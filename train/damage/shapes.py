@@ -33,9 +33,8 @@ def draw_centre(random: Generator, where: Weights) -> tuple[float, float]:
 
 def turned(side: int, centre: tuple[float, float], angle: float) -> tuple[Mask, Mask]:
     """Coordinates (S, S) in pixels from the centre, along and across a direction (radians)."""
-    y, x = np.mgrid[:side, :side].astype(np.float32)
-    x -= centre[0]
-    y -= centre[1]
+    places = np.arange(side, dtype=np.float32)
+    x, y = places[None, :] - np.float32(centre[0]), places[:, None] - np.float32(centre[1])
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return x * cos + y * sin, y * cos - x * sin
 

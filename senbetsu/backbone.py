@@ -8,6 +8,7 @@ Of EfficientNet-Lite the maps after blocks 1 to 6 are used; the first block sees
 maps of all stages that timm gives which are reduced at least four times and still hold 4 x 4 places.
 """
 
+import difflib
 import importlib
 import importlib.metadata
 from dataclasses import dataclass
@@ -139,11 +140,10 @@ def _of_timm(name: str, weights: Path | None, input_size: int) -> Backbone:
     import timm  # takes seconds, and is not needed where the converted graph is cached
 
     if not timm.is_model(name):
-        architecture = name.partition(".")[0]
-        near = sorted(timm.list_models(f"{architecture[:8]}*") if architecture.isidentifier() else [])[:3]
+        near = difflib.get_close_matches(name, timm.list_models(), 3)
         raise ConfigError(
-            f"model.backbone = {name!r}: expected {', '.join(WHEELS)} or a model of timm "
-            f"{timm.__version__}{', such as ' + ', '.join(near) if near else ''}; see timm.list_models()"
+            f"model.backbone = {name!r}: expected {', '.join(WHEELS)}, or a model of timm {timm.__version__}"
+            f"{', such as ' + ', '.join(near) if near else ''}; timm.list_models() names all"
         )
     if weights is None:
         raise ConfigError(
@@ -153,7 +153,9 @@ def _of_timm(name: str, weights: Path | None, input_size: int) -> Backbone:
     try:
         own = timm.get_pretrained_cfg(name).to_dict()
     except RuntimeError as error:
-        raise ConfigError(f"model.backbone = {name!r}: {error}; leave out what follows the dot") from error
+        raise ConfigError(
+            f"model.backbone = {name!r}: {str(error).rstrip('. ')}; leave out what follows the dot"
+        ) from error
     depth, height, width = own["input_size"]
     if depth != 3 or height != width:
         raise ConfigError(f"model.backbone = {name!r}: takes {own['input_size']}, not square pictures of three colours")

@@ -78,9 +78,10 @@ def timm_network(name: str, state: dict[str, Tensor], input_size: int) -> Any:
             name, pretrained=True, features_only=True, pretrained_cfg_overlay=source, **settings
         )
     except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0].rstrip(":. ") if str(error) else type(error).__name__
         raise ConfigError(
-            f"model.backbone = {name!r}: timm gives no feature maps of it at {input_size} px ({error}); set another backbone, "
-            "or leave model.input_size out"
+            f"model.backbone = {name!r} at {input_size} px: timm cannot make a network of its feature maps ({reason}); leave "
+            f"model.input_size out (its own is {own['input_size'][-1]}), or set another backbone"
         ) from error
     return network.eval().requires_grad_(False)
 

@@ -269,16 +269,25 @@ def recorded_backbone(record: dict[str, Any], input_size: int, folder: Path, mod
         return backbone
     recorded = Path(record["weights"])
     candidates = [model.weights] if model.weights is not None else [recorded, folder / recorded.name]
-    for path in candidates:
-        if path.is_file() and sha256_of_file(path) == record["sha256"]:
+    here = {path: _sha256_or_reason(path) for path in candidates}
+    for path, sha256 in here.items():
+        if sha256 == record["sha256"]:
             mean, std = (_triple(record[key]) for key in ("mean", "std"))
             stages, channels = (tuple(int(i) for i in record[key]) for key in ("stages", "channels"))
-            return Backbone(name, path, record["sha256"], input_size, mean, std, stages, channels)
-    found = ", ".join(f"{path}: {'other content' if path.is_file() else 'no such file'}" for path in candidates)
+            return Backbone(name, path, sha256, input_size, mean, std, stages, channels)
+    found = ", ".join(f"{path}: {what if ' ' in what else 'other content'}" for path, what in here.items())
     raise ArtifactError(
         f"{where}: made with {name} and a file of weights (SHA-256 {str(record['sha256'])[:12]}...) that is not here "
         f"({found}); set model.weights to that file, {again}"
     )
+
+
+def _sha256_or_reason(path: Path) -> str:
+    """Of a file that can be read; else why it cannot (a text with spaces)."""
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def _triple(values: list[float]) -> Triple:

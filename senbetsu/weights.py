@@ -18,8 +18,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ConfigError: it is missing, damaged, or holds something else.
     """
-    if not path.is_file():
-        raise ConfigError(f"model.weights = {str(path)!r}: no such file; name the file of the backbone's weights")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(
+            f"model.weights = {str(path)!r}: cannot be opened: {error.strerror}; name the file of the backbone's weights"
+        ) from error
     try:
         state: Any = (
             load_file(path)

@@ -15,6 +15,7 @@ from pathlib import Path
 import openvino as ov
 import torch
 from openvino import opset13 as ops
+from openvino.frontend import OpConversionFailure
 from torch import Tensor, nn
 
 import senbetsu.backbone
@@ -23,6 +24,7 @@ import senbetsu.scoring
 import senbetsu.stages
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
+from senbetsu.errors import ConfigError
 from senbetsu.files import sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -83,7 +85,12 @@ def _convert(network: Callable[[Backbone], nn.Module], backbone: Backbone, const
         program = torch.export.export(
             network(backbone).eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
         )
-        return ov.convert_model(program)
+        try:
+            return ov.convert_model(program)
+        except OpConversionFailure as error:
+            raise ConfigError(
+                f"model.backbone = {backbone.name!r}: OpenVINO cannot run it ({str(error).strip().splitlines()[-1]}); set another"
+            ) from error
 
 
 def _keep(model: ov.Model, folder: Path) -> None:

@@ -88,8 +88,9 @@ def _convert(network: Callable[[Backbone], nn.Module], backbone: Backbone, const
         try:
             return ov.convert_model(program)
         except OpConversionFailure as error:
+            reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
             raise ConfigError(
-                f"model.backbone = {backbone.name!r}: OpenVINO cannot run it ({str(error).strip().splitlines()[-1]}); set another"
+                f"model.backbone = {backbone.name!r}: OpenVINO cannot run it ({reason}); set another backbone"
             ) from error
 
 

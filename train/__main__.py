@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from senbetsu import __version__
+from senbetsu.backbone import WHEELS, find_backbone
 from senbetsu.config import Config
 from senbetsu.drawing import draw_feature_space
 from senbetsu.embedding import Embedding, normal_moments, save_embedding
@@ -31,19 +32,28 @@ NORMAL = "normal"
 
 def main(arguments: argparse.Namespace) -> int:
     """The program."""
-    config = settings_of(arguments, {"train.seed": arguments.seed, "train.steps": arguments.steps})
+    config = settings_of(
+        arguments,
+        {
+            "train.seed": arguments.seed,
+            "train.steps": arguments.steps,
+            "model.backbone": arguments.backbone,
+            "model.weights": arguments.weights,
+        },
+    )
     folder = config.artifacts
     check_writable(folder)
     normals, kinds = find_parts(arguments.normal, arguments.defects)
-    size = config.model.input_size
+    backbone = find_backbone(config.model)
+    log.info("backbone %s at %d px", backbone.name, backbone.input_size)
 
-    normal_features = extract_features(normals, size, "normal parts")
+    normal_features = extract_features(normals, backbone, "normal parts")
     if len(normal_features) < MIN_NORMALS:
         raise UserError(
             f"{arguments.normal}: {len(normal_features)} unlike readable pictures; learning what is normal takes at least "
             f"{MIN_NORMALS}, and 50 or more are better"
         )
-    kind_features = {kind: extract_features(paths, size, f"defects: {kind}") for kind, paths in kinds.items()}
+    kind_features = {kind: extract_features(paths, backbone, f"defects: {kind}") for kind, paths in kinds.items()}
     defects, labels, classes = gather(normal_features, kind_features)
     for name, count in classes.items():
         log.info("%s: %d unlike pictures", name, count)
@@ -52,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
     head, curve = learn(normal_features, defects, labels, config)
     report_evidence(crossed, defects)
     embedding = Embedding(
-        input_size=size,
+        backbone=backbone,
         head=head,
         fold_heads=crossed.heads,
         moments=normal_moments(head, normal_features.whole, normal_features.windows),
@@ -181,6 +191,12 @@ def flags() -> argparse.ArgumentParser:
     command = parser("train", "Learn the embedding from normal parts, and from defects where there are some.")
     command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
     command.add_argument("--defects", type=Path, metavar="DIR", help="pictures of defects, one folder a kind")
+    command.add_argument(
+        "--backbone", metavar="NAME", help=f"feature network: {', '.join(WHEELS)}, or any model of timm with --weights"
+    )
+    command.add_argument(
+        "--weights", type=Path, metavar="FILE", help="its weights (.safetensors, .pth, .bin), timm's names"
+    )
     command.add_argument("--seed", type=int, help="same seed, same result")
     command.add_argument("--steps", type=int, help="gradient steps")
     return command

@@ -60,7 +60,7 @@ def parity(artifacts: Path, paths: list[Path]) -> dict[str, Any]:
         choices.append(EngineChoice("openvino", "bf16", "cpu"))
     scores = {}
     for choice in choices:
-        engine = build_engine(profile.scorer, profile.input_size, choice, 0, (1,))
+        engine = build_engine(profile.scorer, embedding.backbone, choice, 0, (1,))
         rows = []
         for path in paths:
             fit(read_image(path), engine.inputs[0])

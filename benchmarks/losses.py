@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from senbetsu.auroc import auroc
-from senbetsu.config import TrainSection
+from senbetsu.backbone import find_backbone
+from senbetsu.config import ModelSection, TrainSection
 from senbetsu.features import extract_features
 from senbetsu.network import EMBEDDING_DIM
 from train.distances import share_below, squared_distances
@@ -82,8 +83,10 @@ def network(name: str, features: int, seed: int, dropout: float) -> nn.Module:
 def statistics(folder: Path, split: dict[str, Any]) -> Statistics:
     """Of the frozen backbone."""
 
+    backbone = find_backbone(ModelSection())
+
     def of(names: list[str], what: str) -> NDArray[np.float32]:
-        return extract_features([folder / name for name in names], 224, what).whole
+        return extract_features([folder / name for name in names], backbone, what).whole
 
     return Statistics(
         of(split["train_normal"], "normal, learned"),

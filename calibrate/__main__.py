@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
         "calibrate.confidence": arguments.confidence,
     }
     config = settings_of(arguments, overrides)
-    embedding = load_embedding(config.artifacts)
+    embedding = load_embedding(config.artifacts, config.model)
     check_writable(config.artifacts)
     choice = choose_engine(config.engine)
     parts = read_parts(find_images([arguments.normal]), embedding.folds, arguments.normal)

@@ -40,7 +40,7 @@ def fit_and_score(
 def _scores(
     scorer: Scorer, embedding: Embedding, parts: Sequence[Part], choice: EngineChoice, threads: int, what: str
 ) -> NDArray[np.float64]:
-    engine = build_engine(scorer, embedding.input_size, choice, threads, (BATCH,))
+    engine = build_engine(scorer, embedding.backbone, choice, threads, (BATCH,))
     results = list(score_pictures(engine, [part.path for part in parts], what))
     for result in results:
         if result.error is not None:
@@ -51,7 +51,7 @@ def _scores(
 def _cross(
     embedding: Embedding, parts: Sequence[Part], choice: EngineChoice, threads: int
 ) -> tuple[Scorer, list[Part], NDArray[np.float64]]:
-    features = extract_features([part.path for part in parts], embedding.input_size, "features")
+    features = extract_features([part.path for part in parts], embedding.backbone, "features")
     folds = _folds(parts, len(embedding.fold_heads))
     seen = np.array([part.fold is not None for part in parts])
     unseen_features = features.take(~seen)

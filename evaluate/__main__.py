@@ -12,6 +12,7 @@ import numpy as np
 
 from senbetsu.artifacts import load_artifact
 from senbetsu.auroc import auroc
+from senbetsu.config import Config
 from senbetsu.conformal import DEFAULT_CONFIDENCE, proportion_interval
 from senbetsu.embedding import load_embedding
 from senbetsu.images import content_sha256, find_images, images_by_kind, read_bytes
@@ -36,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     normals = list(score_pictures(judge.engine, normal_paths, "normal parts"))
     defects = {kind: list(score_pictures(judge.engine, paths, f"defects: {kind}")) for kind, paths in kinds.items()}
     report = measure(normals, defects, judge.threshold)
-    report["normal"]["used_before"] = used_before(normal_paths, config.artifacts)
+    report["normal"]["used_before"] = used_before(normal_paths, config)
     report["claim"] = load_artifact(config.artifacts, PROFILE, "calibrate")[1]["claim_sentence"]
     if arguments.json:
         print(json.dumps(report, indent=1, allow_nan=False))  # noqa: T201
@@ -85,9 +86,10 @@ def _auroc(normals: Sequence[PictureScore], defects: Sequence[PictureScore]) -> 
     return auroc(np.nan_to_num(good, nan=np.inf), np.nan_to_num(bad, nan=np.inf))
 
 
-def used_before(paths: Sequence[Path], artifacts: Path) -> int:
+def used_before(paths: Sequence[Path], config: Config) -> int:
     """How many of the normal pictures were trained on or calibrated with: on these, false rejects look too good."""
-    known = set(load_embedding(artifacts).folds) | set(load_artifact(artifacts, PROFILE, "calibrate")[1]["parts"])
+    known = set(load_embedding(config.artifacts, config.model).folds)
+    known |= set(load_artifact(config.artifacts, PROFILE, "calibrate")[1]["parts"])
     return sum(content_sha256(read_bytes(path)) in known for path in paths)
 
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from senbetsu.errors import ConfigError
 from senbetsu.messages import MAX_ITEMS
@@ -17,6 +17,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Endpoint = Annotated[str, Field(pattern=r"^tcp://(\[[0-9a-fA-F:]+\]|[^:/\s]+):[0-9]{1,5}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
+MIN_INPUT_SIZE = 128
+"""A network that reduces the picture 32 times leaves 4 x 4 places of it."""
 DEFAULT_CONFIG = Path("config.toml")
 
 
@@ -29,10 +31,20 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which backbone looks at the parts."""
 
-    backbone: Literal["efficientnet_lite0"] = "efficientnet_lite0"
-    """Name of the frozen feature network."""
-    input_size: Annotated[int, Field(ge=128, le=1024, multiple_of=32)] = 224
-    """Side of the square picture that the network sees, in pixels."""
+    backbone: Annotated[str, Field(min_length=1)] | None = None
+    """Name of the frozen feature network: efficientnet_lite0, 1 or 2, or a model of timm. Left out: efficientnet_lite0 to
+    train with, and whatever was trained with from then on."""
+    weights: Path | None = None
+    """File of its weights; only for a model of timm."""
+    input_size: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Side of the square picture that the network sees, in pixels; 0: the backbone's own."""
+
+    @field_validator("input_size")
+    @classmethod
+    def _large_enough(cls, value: int) -> int:
+        if 0 < value < MIN_INPUT_SIZE:
+            raise ValueError(f"must be 0 (the backbone's own) or at least {MIN_INPUT_SIZE}")
+        return value
 
 
 class EngineSection(Section):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from senbetsu.artifacts import Tensors, load_artifact, save_artifact
+from senbetsu.backbone import Backbone, recorded_backbone
+from senbetsu.config import ModelSection
 from senbetsu.errors import ArtifactError
 from senbetsu.moments import Moments
-from senbetsu.network import BACKBONE, backbone_sha256
 from senbetsu.scoring import Fusion, Head, Scorer
 from senbetsu.whitening import fit_isotropic, fit_whitening
 
@@ -65,13 +66,18 @@ class Embedding:
     which fold it is in: so that a part that was trained on can still be judged by a model that never saw it.
     """
 
-    input_size: int
+    backbone: Backbone
     head: Head
     fold_heads: tuple[Head, ...]
     moments: NormalMoments
     fusion: Fusion
     folds: dict[str, int]
     sha256: str = ""
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square picture that the network sees, pixels."""
+        return self.backbone.input_size
 
 
 def save_embedding(folder: Path, embedding: Embedding, details: dict[str, Any]) -> str:
@@ -88,7 +94,7 @@ def save_embedding(folder: Path, embedding: Embedding, details: dict[str, Any]) 
         tensors[f"moments.{name}.mean"] = moments.mean
         tensors[f"moments.{name}.scatter"] = moments.scatter.astype(np.float32)
     document = {
-        "backbone": {"name": BACKBONE, "sha256": backbone_sha256()},
+        "backbone": embedding.backbone.record(),
         "input_size": embedding.input_size,
         "normals": embedding.moments.count,
         "folds": embedding.folds,
@@ -97,20 +103,19 @@ def save_embedding(folder: Path, embedding: Embedding, details: dict[str, Any]) 
     return save_artifact(folder, NAME, tensors, document)
 
 
-def load_embedding(folder: Path) -> Embedding:
-    """Read `embedding.*`. Raises ArtifactError where they are missing, damaged, or for another backbone."""
+def load_embedding(folder: Path, model: ModelSection = ModelSection()) -> Embedding:  # noqa: B008  (frozen)
+    """Read `embedding.*`, and find the backbone that it was made with; `model` says where, if need be.
+
+    Raises:
+        ArtifactError: they are missing or damaged, or the backbone is not here, or is not the one that `model` names.
+        ConfigError: the package with the backbone's weights is not installed.
+    """
     tensors, document = load_artifact(folder, NAME, "train")
-    backbone = document.get("backbone", {})
-    if backbone.get("name") != BACKBONE or backbone.get("sha256") != backbone_sha256():
-        raise ArtifactError(
-            f"{folder}/{NAME}.json: made for the backbone {backbone.get('name')} with other weights than those installed "
-            f"({BACKBONE}); run `senbetsu train` again"
-        )
     try:
         count = int(document["normals"])
         fusion = tensors["fusion"]
         return Embedding(
-            input_size=int(document["input_size"]),
+            backbone=recorded_backbone(document["backbone"], int(document["input_size"]), folder, model),
             head=Head(tensors["head.weight"], tensors["head.bias"]),
             fold_heads=tuple(
                 Head(weight, bias)

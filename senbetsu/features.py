@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.errors import ImageError, UserError
 from senbetsu.files import sha256_of_file
 from senbetsu.images import content_sha256, decode_image, fit, read_bytes
-from senbetsu.network import BACKBONE, FeatureNetwork, backbone_sha256
+from senbetsu.network import FeatureNetwork
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Features:
         )
 
 
-def extract_features(paths: Sequence[Path], input_size: int, what: str) -> Features:
+def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Features:
     """Statistics of all readable pictures, each content once, with a progress bar named `what`.
 
     Raises:
@@ -67,8 +68,8 @@ def extract_features(paths: Sequence[Path], input_size: int, what: str) -> Featu
     kept: dict[str, Path] = {}
     rows: dict[str, NDArray[np.float32]] = {}
     unreadable: list[tuple[Path, str]] = []
-    cache = _Cache(input_size)
-    extractor = _Extractor(input_size)
+    cache = _Cache(backbone)
+    extractor = _Extractor(backbone)
     readable = 0
     for path in tqdm(paths, desc=what, unit="picture", disable=None, leave=False):
         try:
@@ -108,10 +109,10 @@ def _kept(cache: "_Cache", made: dict[str, NDArray[np.float32]]) -> dict[str, ND
 class _Extractor:
     """Collects pictures into batches and runs the feature network, on CUDA where there is one, else in OpenVINO."""
 
-    def __init__(self, input_size: int) -> None:
-        self._input_size = input_size
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
         self._waiting: list[str] = []
-        self._inputs = np.zeros((BATCH, input_size, input_size, 3), np.uint8)
+        self._inputs = np.zeros((BATCH, backbone.input_size, backbone.input_size, 3), np.uint8)
         self._run: Run | None = None
 
     def slot(self) -> NDArray[np.uint8]:
@@ -136,12 +137,12 @@ class _Extractor:
 
     def _network(self) -> Run:
         if self._run is None:
-            self._run = _on_cuda() if torch.cuda.is_available() else _on_cpu(self._input_size)
+            self._run = (_on_cuda if torch.cuda.is_available() else _on_cpu)(self._backbone)
         return self._run
 
 
-def _on_cuda() -> Run:
-    network = FeatureNetwork().eval().cuda()
+def _on_cuda(backbone: Backbone) -> Run:
+    network = FeatureNetwork(backbone).eval().cuda()
 
     def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
@@ -151,10 +152,10 @@ def _on_cuda() -> Run:
     return run
 
 
-def _on_cpu(input_size: int) -> Run:
+def _on_cpu(backbone: Backbone) -> Run:
     from senbetsu.engine.openvino import CompiledGraph
 
-    graph = CompiledGraph(FeatureNetwork, (), input_size, "fp32", 0, (BATCH,))
+    graph = CompiledGraph(FeatureNetwork, (), backbone, "fp32", 0, (BATCH,))
 
     def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         np.copyto(graph.inputs, images)
@@ -166,14 +167,19 @@ def _on_cpu(input_size: int) -> Run:
 class _Cache:
     """One small file a picture; written whole; a folder that cannot be written to costs time, nothing else."""
 
-    def __init__(self, input_size: int) -> None:
+    def __init__(self, backbone: Backbone) -> None:
+        import senbetsu.backbone
         import senbetsu.images
         import senbetsu.network
+        import senbetsu.stages
         import senbetsu.truncation
 
-        modules = (senbetsu.network, senbetsu.images, senbetsu.truncation)  # a picture once kept is not decoded again
+        # A picture once kept is not decoded again.
+        modules = (
+            senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.images, senbetsu.truncation,
+        )  # fmt: skip
         code = [sha256_of_file(Path(str(module.__file__))) for module in modules]
-        key = hashlib.sha256(repr((BACKBONE, backbone_sha256(), input_size, code)).encode()).hexdigest()[:16]
+        key = hashlib.sha256(repr((backbone.identity, code)).encode()).hexdigest()[:16]
         self._folder = cache_folder() / "features" / key
         self._works = True
 

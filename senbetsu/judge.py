@@ -29,11 +29,11 @@ def load_judge(config: Config) -> Judge:
         ArtifactError: artefacts are missing, damaged, or bound to another model, engine or precision.
         ConfigError: the engine that is asked for is not here.
     """
-    embedding = load_embedding(config.artifacts)
+    embedding = load_embedding(config.artifacts, config.model)
     profile = load_profile(config.artifacts, embedding)
     choice = choose_engine(config.engine)
     check_binding(profile, embedding, choice, config.artifacts)
     sizes = batch_sizes_up_to(config.engine.max_batch)
-    engine = build_engine(profile.scorer, embedding.input_size, choice, config.engine.threads, sizes)
+    engine = build_engine(profile.scorer, embedding.backbone, choice, config.engine.threads, sizes)
     claim = profile.claim
     return Judge(engine, profile.threshold, profile.model_sha256, profile.sha256, claim.n, claim.headline_rate)

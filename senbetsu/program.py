@@ -74,3 +74,5 @@ def set_up_logging(*, verbose: bool) -> None:
     )
     for chatty in ("matplotlib", "PIL", "openvino", "pymodbus", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It warns of the classifier's weights, which a network that only gives features has no use for.
+    logging.getLogger("timm").setLevel(logging.ERROR)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from senbetsu.backbone import Backbone
 from senbetsu.network import FeatureNetwork
 from senbetsu.whitening import DISTANCE_FLOOR, Whitening
 
@@ -157,9 +158,9 @@ def _log_distance(
 class ScoringNetwork(nn.Module):
     """Picture -> score and what it is made of: what every engine runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.features = FeatureNetwork()
+        self.features = FeatureNetwork(backbone)
 
     def forward(
         self,

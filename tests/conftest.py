@@ -44,6 +44,12 @@ def write_parts(folder: Path, seeds: range, *, defect: str | None = None) -> lis
     return paths
 
 
+@pytest.fixture(scope="session")
+def drawn_part() -> Callable[..., Picture]:
+    """`draw_part`, for tests that need pictures and no files."""
+    return draw_part
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a program ended."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from senbetsu import __version__
+from senbetsu.backbone import WHEELS, find_backbone
 from senbetsu.config import Config, TrainSection
 from senbetsu.drawing import draw_feature_space
 from senbetsu.embedding import Embedding, normal_moments, save_embedding
@@ -39,20 +40,25 @@ def main(arguments: argparse.Namespace) -> int:
     """The program."""
     config = settings_of(
         arguments,
-        {f"train.{name}": getattr(arguments, name) for name in ("seed", "steps", "loss", "selection")},
+        {
+            **{f"train.{name}": getattr(arguments, name) for name in ("seed", "steps", "loss", "selection")},
+            "model.backbone": arguments.backbone,
+            "model.weights": arguments.weights,
+        },
     )
     folder = config.artifacts
     check_writable(folder)
     normals, kinds = find_parts(arguments.normal, arguments.defects)
-    size = config.model.input_size
+    backbone = find_backbone(config.model)
+    log.info("backbone %s at %d px", backbone.name, backbone.input_size)
 
-    normal_features = extract_features(normals, size, "normal parts")
+    normal_features = extract_features(normals, backbone, "normal parts")
     if len(normal_features) < MIN_NORMALS:
         raise UserError(
             f"{arguments.normal}: {len(normal_features)} unlike readable pictures; learning what is normal takes at least "
             f"{MIN_NORMALS}, and 50 or more are better"
         )
-    kind_features = {kind: extract_features(paths, size, f"defects: {kind}") for kind, paths in kinds.items()}
+    kind_features = {kind: extract_features(paths, backbone, f"defects: {kind}") for kind, paths in kinds.items()}
     defects, labels, classes = gather(normal_features, kind_features)
     if defects is not None and LOSSES[config.train.loss].needs_quadruplets:
         require_two_other_labels(labels, config.train.labels_per_batch, f"--loss {config.train.loss}")
@@ -63,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
     head, curve = learn(normal_features, defects, labels, config)
     report_evidence(crossed, defects)
     embedding = Embedding(
-        input_size=size,
+        backbone=backbone,
         head=head,
         fold_heads=crossed.heads,
         moments=normal_moments(head, normal_features.whole, normal_features.windows),
@@ -216,10 +222,14 @@ def flags() -> argparse.ArgumentParser:
     command = parser("train", "Learn the embedding from normal parts, and from defects where there are some.")
     command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
     command.add_argument(
-        "--defects",
-        type=Path,
-        metavar="DIR",
+        "--defects", type=Path, metavar="DIR",
         help="pictures of defects, one folder a kind; unknown: of kinds that nobody has told apart",
+    )  # fmt: skip
+    command.add_argument(
+        "--backbone", metavar="NAME", help=f"feature network: {', '.join(WHEELS)}, or any model of timm with --weights"
+    )
+    command.add_argument(
+        "--weights", type=Path, metavar="FILE", help="its weights (.safetensors, .pth, .bin), timm's names"
     )
     command.add_argument("--seed", type=int, help="same seed, same result")
     command.add_argument("--steps", type=int, help="gradient steps")

@@ -15,26 +15,33 @@ from pathlib import Path
 import openvino as ov
 import torch
 from openvino import opset13 as ops
+from openvino.frontend import OpConversionFailure
 from torch import Tensor, nn
 
+import senbetsu.backbone
 import senbetsu.network
 import senbetsu.scoring
+import senbetsu.stages
+from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
+from senbetsu.errors import ConfigError
 from senbetsu.files import sha256_of_file
-from senbetsu.network import backbone_sha256
 
 log = logging.getLogger(__name__)
 
 
-def openvino_model(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor] = ()) -> ov.Model:
+def openvino_model(
+    network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor] = ()
+) -> ov.Model:
     """The network as a model with one input, (?, S, S, 3) uint8.
 
     Args:
-        network: makes the network, which takes images and then the constants; called only if the cache has no graph.
-        input_size: S, pixels.
+        network: makes the network, which takes images and then the constants, of a backbone; called only if the cache
+            has no graph.
+        backbone: its input size is S.
         constants: values of all further arguments, folded in.
     """
-    model = _cached_model(network, input_size, constants)
+    model = _cached_model(network, backbone, constants)
     for parameter, value in zip(list(model.get_parameters())[1:], constants, strict=True):
         constant = ops.constant(value.numpy())
         parameter.output(0).replace(constant.output(0))
@@ -43,39 +50,48 @@ def openvino_model(network: Callable[[], nn.Module], input_size: int, constants:
     return model
 
 
-def _cached_model(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor]) -> ov.Model:
-    folder = cache_folder() / "graphs" / _key(network, input_size, constants)
+def _cached_model(
+    network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]
+) -> ov.Model:
+    folder = cache_folder() / "graphs" / _key(network, backbone, constants)
     if folder.is_dir():
         try:
             return ov.Core().read_model(folder / "graph.xml")
         except RuntimeError as error:
             log.warning("%s: cached graph is damaged (%s); converting again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
-    model = _convert(network, input_size, constants)
+    model = _convert(network, backbone, constants)
     _keep(model, folder)
     return model
 
 
-def _key(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor]) -> str:
+def _key(network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]) -> str:
     """Whatever the exported graph depends on: code, weights, versions, shapes."""
-    sources = [sha256_of_file(Path(str(module.__file__))) for module in (senbetsu.network, senbetsu.scoring)]
+    modules = (senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.scoring)
+    sources = [sha256_of_file(Path(str(module.__file__))) for module in modules]
     facts = [
-        network.__name__, input_size, [tuple(c.shape) for c in constants], sources, backbone_sha256(),
+        network.__name__, backbone.identity, [tuple(c.shape) for c in constants], sources,
         torch.__version__, ov.get_version(), sha256_of_file(Path(__file__)),
     ]  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
-def _convert(network: Callable[[], nn.Module], input_size: int, constants: Sequence[Tensor]) -> ov.Model:
+def _convert(network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]) -> ov.Model:
     log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
-    examples = (torch.zeros(2, input_size, input_size, 3, dtype=torch.uint8), *constants)
+    examples = (torch.zeros(2, backbone.input_size, backbone.input_size, 3, dtype=torch.uint8), *constants)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(
-            network().eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
+            network(backbone).eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
         )
-        return ov.convert_model(program)
+        try:
+            return ov.convert_model(program)
+        except OpConversionFailure as error:
+            reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
+            raise ConfigError(
+                f"model.backbone = {backbone.name!r}: OpenVINO cannot run it ({reason}); set another backbone"
+            ) from error
 
 
 def _keep(model: ov.Model, folder: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection
 from senbetsu.engine.interface import Engine
 from senbetsu.errors import ConfigError
@@ -58,14 +59,16 @@ def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
 
 
 def build_engine(
-    scorer: Scorer, input_size: int, choice: EngineChoice, threads: int = 0, batch_sizes: tuple[int, ...] = (1,)
+    scorer: Scorer, backbone: Backbone, choice: EngineChoice, threads: int = 0, batch_sizes: tuple[int, ...] = (1,)
 ) -> Engine:
     """An engine, warmed up at every batch size."""
     constants = scorer.constants()
     if choice.kind == "openvino":
         from senbetsu.engine.openvino import OpenVINOEngine
 
-        return OpenVINOEngine(ScoringNetwork, constants, input_size, choice.precision, threads, batch_sizes)
+        return OpenVINOEngine(ScoringNetwork, constants, backbone, choice.precision, threads, batch_sizes)
     from senbetsu.engine.pytorch import TorchEngine
 
-    return TorchEngine(ScoringNetwork(), constants, input_size, choice.precision, choice.device, threads, batch_sizes)
+    return TorchEngine(
+        ScoringNetwork(backbone), constants, backbone.input_size, choice.precision, choice.device, threads, batch_sizes
+    )

@@ -8,6 +8,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from senbetsu.backbone import Backbone
 from senbetsu.engine.graph import openvino_model
 from senbetsu.engine.interface import EngineFault, Scores, scores_of
 
@@ -27,21 +28,22 @@ class CompiledGraph:
 
     def __init__(
         self,
-        network: Callable[[], nn.Module],
+        network: Callable[[Backbone], nn.Module],
         constants: Sequence[Tensor],
-        input_size: int,
+        backbone: Backbone,
         precision: str,
         threads: int,
         batch_sizes: Sequence[int],
     ) -> None:
         self.batch_sizes = tuple(sorted(batch_sizes))
+        input_size = backbone.input_size
         self.inputs: NDArray[np.uint8] = np.zeros((self.batch_sizes[-1], input_size, input_size, 3), np.uint8)
         core = ov.Core()
         self.device: str = core.get_property("CPU", "FULL_DEVICE_NAME")
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             properties["INFERENCE_NUM_THREADS"] = threads
-        model = openvino_model(network, input_size, constants)
+        model = openvino_model(network, backbone, constants)
         self._requests: dict[int, ov.InferRequest] = {}
         for size in self.batch_sizes:
             model.reshape([size, input_size, input_size, 3])
@@ -73,14 +75,14 @@ class OpenVINOEngine:
 
     def __init__(
         self,
-        network: Callable[[], nn.Module],
+        network: Callable[[Backbone], nn.Module],
         constants: Sequence[Tensor],
-        input_size: int,
+        backbone: Backbone,
         precision: str,
         threads: int,
         batch_sizes: Sequence[int],
     ) -> None:
-        self._graph = CompiledGraph(network, constants, input_size, precision, threads, batch_sizes)
+        self._graph = CompiledGraph(network, constants, backbone, precision, threads, batch_sizes)
         self.precision = precision
         self.device = self._graph.device
         self.batch_sizes = self._graph.batch_sizes

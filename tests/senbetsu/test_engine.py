@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection, load_config
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import Engine, EngineChoice, batch_sizes_up_to, build_engine, choose_engine
@@ -31,6 +32,11 @@ def profile(line) -> Profile:
 
 
 @pytest.fixture(scope="module")
+def backbone(line) -> Backbone:
+    return load_embedding(line.artifacts).backbone
+
+
+@pytest.fixture(scope="module")
 def pictures(line) -> list[np.ndarray]:
     return [read_image(path) for path in find_images([line.test_normal, line.test_defects])]
 
@@ -45,28 +51,32 @@ def scores_of(engine: Engine, pictures: list[np.ndarray], batch: int) -> np.ndar
     return np.concatenate(rows)
 
 
-def test_openvino_and_torch_agree_in_every_score_and_verdict(profile: Profile, pictures: list[np.ndarray]) -> None:
-    fast = scores_of(build_engine(profile.scorer, profile.input_size, OPENVINO, 0, (1, 8)), pictures, 8)
-    reference = scores_of(build_engine(profile.scorer, profile.input_size, TORCH, 0, (1, 8)), pictures, 8)
+def test_openvino_and_torch_agree_in_every_score_and_verdict(
+    profile: Profile, backbone: Backbone, pictures: list[np.ndarray]
+) -> None:
+    fast = scores_of(build_engine(profile.scorer, backbone, OPENVINO, 0, (1, 8)), pictures, 8)
+    reference = scores_of(build_engine(profile.scorer, backbone, TORCH, 0, (1, 8)), pictures, 8)
     np.testing.assert_allclose(fast, reference, rtol=1e-3)
     clear = np.abs(reference[:, 0] / profile.threshold - 1) > 1e-2
     assert ((fast[:, 0] > profile.threshold) == (reference[:, 0] > profile.threshold))[clear].all()
 
 
 @pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU does not compute in bf16")
-def test_bf16_stays_within_its_stated_tolerance(profile: Profile, pictures: list[np.ndarray]) -> None:
-    exact = scores_of(build_engine(profile.scorer, profile.input_size, OPENVINO, 0, (8,)), pictures, 8)
+def test_bf16_stays_within_its_stated_tolerance(
+    profile: Profile, backbone: Backbone, pictures: list[np.ndarray]
+) -> None:
+    exact = scores_of(build_engine(profile.scorer, backbone, OPENVINO, 0, (8,)), pictures, 8)
     choice = EngineChoice("openvino", "bf16", "cpu")
-    rough = scores_of(build_engine(profile.scorer, profile.input_size, choice, 0, (8,)), pictures, 8)
+    rough = scores_of(build_engine(profile.scorer, backbone, choice, 0, (8,)), pictures, 8)
     np.testing.assert_allclose(rough[:, 0], exact[:, 0], rtol=BF16_TOLERANCE)
     assert spearmanr(rough[:, 0], exact[:, 0]).statistic > 0.95
 
 
 @pytest.mark.parametrize("choice", [OPENVINO, TORCH])
 def test_a_parts_score_does_not_depend_on_its_batch(
-    profile: Profile, pictures: list[np.ndarray], choice: EngineChoice
+    profile: Profile, backbone: Backbone, pictures: list[np.ndarray], choice: EngineChoice
 ) -> None:
-    engine = build_engine(profile.scorer, profile.input_size, choice, 0, (1, 2, 4, 8))
+    engine = build_engine(profile.scorer, backbone, choice, 0, (1, 2, 4, 8))
     one_by_one = scores_of(engine, pictures[:7], 1)
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 7), one_by_one, rtol=1e-4)
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 3), one_by_one, rtol=1e-4)
@@ -74,16 +84,18 @@ def test_a_parts_score_does_not_depend_on_its_batch(
 
 @pytest.mark.parametrize("which", ["head_weight", "metric_centroid", "whole_directions", "windows_gain"])
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
-def test_a_statistic_that_is_not_finite_gives_no_finite_score(profile: Profile, kind: str, which: str) -> None:
+def test_a_statistic_that_is_not_finite_gives_no_finite_score(
+    profile: Profile, backbone: Backbone, kind: str, which: str
+) -> None:
     """OpenVINO's maximum takes NaN for the smaller number: the score came out finite."""
     constants = profile.scorer.constants()
     broken = getattr(constants, which).clone()
     broken.view(-1)[0] = torch.nan
     constants = constants._replace(**{which: broken})
     engine = (
-        OpenVINOEngine(ScoringNetwork, constants, profile.input_size, "fp32", 0, (1,))
+        OpenVINOEngine(ScoringNetwork, constants, backbone, "fp32", 0, (1,))
         if kind == "openvino"
-        else TorchEngine(ScoringNetwork(), constants, profile.input_size, "fp32", "cpu", 0, (1,))
+        else TorchEngine(ScoringNetwork(backbone), constants, backbone.input_size, "fp32", "cpu", 0, (1,))
     )
     engine.inputs[:] = 128
     assert not np.isfinite(engine.run(1).score[0])
@@ -91,15 +103,15 @@ def test_a_statistic_that_is_not_finite_gives_no_finite_score(profile: Profile, 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_cuda_agrees_with_the_reference(profile: Profile, pictures: list[np.ndarray]) -> None:
-    reference = scores_of(build_engine(profile.scorer, profile.input_size, TORCH, 0, (8,)), pictures, 8)
+def test_cuda_agrees_with_the_reference(profile: Profile, backbone: Backbone, pictures: list[np.ndarray]) -> None:
+    reference = scores_of(build_engine(profile.scorer, backbone, TORCH, 0, (8,)), pictures, 8)
     exact = EngineChoice("torch", "fp32", "cuda")
     np.testing.assert_allclose(
-        scores_of(build_engine(profile.scorer, profile.input_size, exact, 0, (1, 8)), pictures, 8), reference, rtol=5e-3
+        scores_of(build_engine(profile.scorer, backbone, exact, 0, (1, 8)), pictures, 8), reference, rtol=5e-3
     )
     half = EngineChoice("torch", "fp16", "cuda")
     np.testing.assert_allclose(
-        scores_of(build_engine(profile.scorer, profile.input_size, half, 0, (1, 8)), pictures, 8),
+        scores_of(build_engine(profile.scorer, backbone, half, 0, (1, 8)), pictures, 8),
         reference,
         rtol=BF16_TOLERANCE,
     )

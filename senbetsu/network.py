@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone, load_backbone
-from senbetsu.statistics import Statistics, measure
+from senbetsu.statistics import Measure, Statistics
 
 EMBEDDING_DIM = 64
 
@@ -19,6 +19,9 @@ class FeatureNetwork(nn.Module):
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)
         self._compute_dtype = torch.float32
+        with torch.no_grad():
+            maps = self.backbone(torch.zeros(1, 3, backbone.input_size, backbone.input_size))
+        self.measure = Measure([(x.shape[-2], x.shape[-1]) for x in maps])
 
     def use(self, dtype: torch.dtype) -> None:
         """Let the backbone compute in `dtype`, channels last; what follows it stays in float32."""
@@ -28,4 +31,5 @@ class FeatureNetwork(nn.Module):
     def forward(self, images: Tensor) -> Statistics:
         """images (B, S, S, 3) uint8 BGR -> statistics of the backbone's maps."""
         x = (images.permute(0, 3, 1, 2).to(torch.float32) - self._mean) / self._std  # type: ignore[operator]
-        return measure([x.float() for x in self.backbone(x.to(self._compute_dtype))])
+        measured: Statistics = self.measure([x.float() for x in self.backbone(x.to(self._compute_dtype))])
+        return measured

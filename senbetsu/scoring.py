@@ -120,7 +120,8 @@ class Scorer:
         """The same as float32 tensors, in the form that the graph takes."""
         A, c, gain = self.fusion.matrix()
         parts: list[object] = [self.head.weight.T, self.head.bias]
-        for whitening in (self.metric, self.whole, self.windows):
+        parts += [self.metric.centroid, 1 / self.metric.variances]
+        for whitening in (self.whole, self.windows):
             rest = 1 / whitening.rest_variance if _is_truncated(whitening) else 0.0
             parts += [whitening.centroid, whitening.directions, 1 / whitening.variances - rest, [rest]]
         P = self.places
@@ -147,14 +148,15 @@ def _is_truncated(whitening: Whitening) -> bool:
 
 
 class ScorerConstants(NamedTuple):
-    """What a profile puts into the graph; float32. `*_gain` is 1 / l_i - 1 / l_rest, `*_rest` is 1 / l_rest."""
+    """What a profile puts into the graph; float32. `*_gain` is 1 / l_i - 1 / l_rest, `*_rest` is 1 / l_rest.
+
+    The learned space counts every direction the same (senbetsu.whitening.fit_isotropic), and needs no directions.
+    """
 
     head_weight: Tensor
     head_bias: Tensor
     metric_centroid: Tensor
-    metric_directions: Tensor
     metric_gain: Tensor
-    metric_rest: Tensor
     whole_centroid: Tensor
     whole_directions: Tensor
     whole_gain: Tensor
@@ -184,7 +186,12 @@ def _log_distance(
     y = vectors - centroid
     along = y @ directions
     squared = (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
-    return squared.amax(-1).clamp_min(DISTANCE_FLOOR**2).log() * 0.5, squared.sum(-1)
+    return _half_log(squared.amax(-1)), squared.sum(-1)
+
+
+def _half_log(squared: Tensor) -> Tensor:
+    """Log of distances from squared ones."""
+    return squared.clamp_min(DISTANCE_FLOOR**2).log() * 0.5
 
 
 class ScoringNetwork(nn.Module):
@@ -200,9 +207,7 @@ class ScoringNetwork(nn.Module):
         head_weight: Tensor,
         head_bias: Tensor,
         metric_centroid: Tensor,
-        metric_directions: Tensor,
         metric_gain: Tensor,
-        metric_rest: Tensor,
         whole_centroid: Tensor,
         whole_directions: Tensor,
         whole_gain: Tensor,
@@ -231,6 +236,7 @@ class ScoringNetwork(nn.Module):
         """
         context, whole, windows, places = self.features(images)
         embedding = nn.functional.normalize(torch.cat([context, whole], 1) @ head_weight + head_bias, dim=1, eps=1e-12)
+        near = ((embedding - metric_centroid).square() * metric_gain).sum(1)
         x = places - places_mean
         y = x @ places_directions
         expected = (((context - context_mean) @ context_map - context_centre) @ places_regression).reshape(y.shape)
@@ -238,10 +244,10 @@ class ScoringNetwork(nn.Module):
         q = (((y - expected) @ places_whitening).square().sum(-1) + left_over * places_rest) * places_gain
         farthest = q.topk(farthest_count(q.shape[1]), 1).values.mean(1)
         measured = (
-            _log_distance(embedding[:, None], metric_centroid, metric_directions, metric_gain, metric_rest),
+            (_half_log(near), near),
             _log_distance(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest),
             _log_distance(windows, windows_centroid, windows_directions, windows_gain, windows_rest),
-            (farthest.clamp_min(DISTANCE_FLOOR**2).log() * 0.5, q.sum(1)),
+            (_half_log(farthest), q.sum(1)),
         )
         logs = torch.stack([log for log, _ in measured], 1)
         evidence = torch.stack([squared for _, squared in measured], 1).sum(1)

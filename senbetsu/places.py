@@ -209,9 +209,11 @@ def fit_places(frame: PlaceFrame, moments: PlaceMoments, rest_weight: float) -> 
     values, vectors = np.linalg.eigh((1 - weight) * covariance + weight * mean_variance * np.eye(r))
     whitening = vectors / np.sqrt(np.maximum(values, 1e-9 * mean_variance))
     left_over = np.maximum(moments.energy - np.trace(moments.scatter, axis1=1, axis2=2), 0)
-    spare = max(1, moments.mean.shape[1] - r)
-    variance = max(float(left_over.sum()) / (n * L * spare), 1e-9 * mean_variance)
-    rest = rest_weight / variance
+    spare = moments.mean.shape[1] - r
+    # Few parts leave next to nothing over; shrinkage holds for those directions as well.
+    variance = max(float(left_over.sum()) / (n * L * max(1, spare)), weight * mean_variance, 1e-9 * mean_variance)
+    # Where no direction is left over, what seems to be is rounding.
+    rest = rest_weight / variance if spare else 0.0
     expected = (np.einsum("lij,ik,jk->l", scatter, whitening, whitening, optimize=True) + rest * left_over) / n
     scale = (n * expected + PLACE_PRIOR * expected.mean()) / (n + PLACE_PRIOR) / max(float(expected.mean()), 1e-12)
     return Places(

@@ -28,6 +28,9 @@ RANK = 128
 """Directions of a patch."""
 CONTEXT_RANK = 192
 """Directions of the context, at most: a quarter of the parts."""
+CONTEXT_WIDTHS = (16, 32, 64, 128, CONTEXT_RANK)
+"""What a graph takes; directions that parts do not have are zero. A graph is converted anew, which takes long, only for
+another width, not for another number of parts."""
 FARTHEST_SHARE = 0.04
 PLACE_PRIOR = 50
 """So many parts' worth of the mean over all places goes into a place's scale."""
@@ -181,6 +184,11 @@ class Places:
         farthest = np.sort(q, 1)[:, -farthest_count(q.shape[1]) :]
         distance: NDArray[np.float64] = np.maximum(np.sqrt(farthest.mean(1)), DISTANCE_FLOOR)
         return distance
+
+
+def context_width(rank: int) -> int:
+    """The smallest of CONTEXT_WIDTHS that holds so many directions."""
+    return next(width for width in CONTEXT_WIDTHS if width >= rank)
 
 
 def farthest_count(places: int) -> int:

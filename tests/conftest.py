@@ -61,6 +61,9 @@ class Outcome:
 
 Run = Callable[..., Outcome]
 
+QUICK = ("--set", "train.folds=3", "--set", "train.judge_pictures=36")
+"""Settings of `train` where it does not matter how surely the statistics are weighed."""
+
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -124,7 +127,7 @@ def line(senbetsu: Run, parts_folder: Path, tmp_path_factory: pytest.TempPathFac
     artifacts = tmp_path_factory.mktemp("artifacts")
     train = senbetsu(
         "train", "--normal", parts_folder / "train", "--defects", parts_folder / "defects", "--artifacts", artifacts,
-        "--steps", 100,
+        "--steps", 100, *QUICK,
     )  # fmt: skip
     assert train.status == 0, train.stderr
     calibrate = senbetsu("calibrate", "--normal", parts_folder / "calibrate", "--artifacts", artifacts)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import OAS
 from sklearn.linear_model import Ridge
 
-from senbetsu.places import CHUNK, PLACE_PRIOR, RANK, PlaceFrame, PlaceMoments, Places, farthest_count, fit_places
+from senbetsu.places import CHUNK, PLACE_PRIOR, RANK, PlaceFrame, PlaceMoments, Places, context_width, farthest_count, fit_places
 from senbetsu.whitening import DISTANCE_FLOOR
 
 Array = NDArray[np.float64]
@@ -162,6 +162,10 @@ def test_the_distance_is_what_a_slow_loop_finds(places: int) -> None:
     fitted = fit_places(frame, PlaceMoments.of(frame, *normal), 0.3)
     context, x = parts(6, 8, places)
     np.testing.assert_allclose(fitted.distance(context, x), slow_distance(fitted, context, x), rtol=1e-3)
+
+
+def test_contexts_of_like_width_share_a_graph() -> None:
+    assert [context_width(rank) for rank in (1, 16, 17, 60, 129, 192)] == [16, 16, 32, 64, 192, 192]
 
 
 def test_so_many_of_the_places_count() -> None:

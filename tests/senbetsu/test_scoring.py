@@ -127,3 +127,16 @@ def test_the_graph_computes_what_numpy_does(rest_weight: float) -> None:
     # Evidence: the squared distances to every window and place, not to the farthest alone.
     assert (found[:, 3] > squared[:, :3].sum(1)).all()
     assert np.isfinite(found[:, 3]).all()
+
+
+def test_a_graph_serves_profiles_of_more_and_of_fewer_parts() -> None:
+    """Converting it takes long; its shapes must not follow the number of parts."""
+    random = np.random.default_rng(2)
+    one = tuple(random.normal(size=(1, *shape)) for shape in ((80,), (240,), (9, 240), (16, 50)))
+    shapes = []
+    for count in (8, 30, 63):
+        parts = normal_parts(one, count, 3)
+        axes = Axes(random_head(1, 320), PlaceFrame.of(parts.context, parts.places))
+        constants = fit_scorer(axes, normal_moments(axes, parts), FUSION, 0.3).constants()
+        shapes.append([tuple(constant.shape) for constant in constants])
+    assert shapes[0] == shapes[1] == shapes[2]

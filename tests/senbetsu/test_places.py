@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from sklearn.covariance import OAS
 from sklearn.linear_model import Ridge
 
-from senbetsu.places import CHUNK, PLACE_PRIOR, RANK, PlaceFrame, PlaceMoments, Places, context_width, farthest_count, fit_places
+from senbetsu.places import (
+    CHUNK,
+    PLACE_PRIOR,
+    RANK,
+    PlaceFrame,
+    PlaceMoments,
+    Places,
+    context_width,
+    farthest_count,
+    fit_places,
+)
 from senbetsu.whitening import DISTANCE_FLOOR
 
 Array = NDArray[np.float64]
@@ -133,7 +143,9 @@ def test_the_fit_is_ridge_regression_and_shrinkage_of_its_residuals(
 
     left_over = np.square(x - x.mean(0)).sum(-1) - np.square(along).sum(-1)
     variance = left_over.mean() / (VALUES - RANK)
-    numerator = np.einsum("nlr,rs,nls->nl", residuals, oracle.precision_, residuals) + rest_weight * left_over / variance
+    numerator = (
+        np.einsum("nlr,rs,nls->nl", residuals, oracle.precision_, residuals) + rest_weight * left_over / variance
+    )
     own, everywhere = numerator.mean(0), numerator.mean()
     scale = (count * own + PLACE_PRIOR * everywhere) / (count + PLACE_PRIOR) / everywhere
     np.testing.assert_allclose(fitted.scale, scale, rtol=5e-3)

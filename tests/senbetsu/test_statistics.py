@@ -119,10 +119,7 @@ def test_a_plain_map_has_a_finite_spread() -> None:
 def smoothed(x: Array) -> Array:
     """(H, W) averaged over the up to nine neighbours that there are."""
     return np.array(
-        [
-            [x[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean() for j in range(x.shape[1])]
-            for i in range(x.shape[0])
-        ]
+        [[x[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean() for j in range(x.shape[1])] for i in range(x.shape[0])]
     )
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
 from senbetsu.network import FeatureNetwork
-from senbetsu.places import Places, farthest_count
+from senbetsu.places import Places, context_width, farthest_count
 from senbetsu.whitening import DISTANCE_FLOOR, Whitening
 
 STATISTICS = ("metric", "whole", "windows", "places")
@@ -126,13 +126,14 @@ class Scorer:
             parts += [whitening.centroid, whitening.directions, 1 / whitening.variances - rest, [rest]]
         P = self.places
         L, R, r = P.regression.shape
+        spare = (0, context_width(R) - R)
         parts += [
             P.frame.context_mean,
-            P.frame.context_map,
-            P.context_mean,
+            np.pad(P.frame.context_map, ((0, 0), spare)),
+            np.pad(P.context_mean, spare),
             P.mean,
             P.frame.directions,
-            P.regression.transpose(1, 0, 2).reshape(R, L * r),
+            np.pad(P.regression.transpose(1, 0, 2).reshape(R, L * r), (spare, (0, 0))),
             P.whitening,
             1 / P.scale,
             [P.rest],

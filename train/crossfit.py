@@ -21,7 +21,8 @@ from senbetsu.scoring import STATISTICS, Fusion, Head, Scorer
 from senbetsu.whitening import fit_isotropic
 from train.head import learn_head
 from train.judge import REST_WEIGHTS, DamagedParts, Judgement, even, judge
-from train.labels import NORMAL, UNKNOWN
+from train.labels import NORMAL, UNKNOWN, other_labels
+from train.losses import LOSSES
 from train.share import Evidence, Share, choose_metric_weight
 
 Logs = NDArray[np.float64]
@@ -85,10 +86,12 @@ def cross_fit(
         if defects is not None:
             defect_logs[defect_fold == fold] = _measure(scorers, defects.take(defect_fold == fold))
             for kind in hidden.get(fold, ()):
+                shown = kept & (labels != kind)
+                if other_labels(labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
+                    continue  # what is left to learn from is too little to tell anything of the kind that is hidden
                 blind, _ = learn_head(
-                    rows[kept & (labels != kind)], labels[kept & (labels != kind)],
-                    labels[kept & (labels != kind)] == NORMAL, settings, f"{what} and one kind of defect",
-                )  # fmt: skip
+                    rows[shown], labels[shown], labels[shown] == NORMAL, settings, f"{what} and one kind of defect"
+                )
                 scorer = _blind(scorers, blind, normals.take(~inside))
                 of_kind = defects.take(labels[len(normals) :] == kind)
                 unseen.append((fold, kind, _measure(scorer, normals.take(inside)), _measure(scorer, of_kind)))

@@ -37,6 +37,7 @@ def fine_tune(
     network: PictureStatistics,
     head: StandardisedHead,
     pictures: NDArray[np.uint8],
+    rows: NDArray[np.int64],
     labels: NDArray[np.int64],
     settings: TrainSection,
     what: str,
@@ -49,8 +50,9 @@ def fine_tune(
     Args:
         network: with the backbone, on the group's device.
         head: trained, on the same.
-        pictures: (N, S, S, 3) uint8 BGR.
-        labels: (N,) as in train.learning.learn.
+        pictures: (M, S, S, 3) uint8 BGR.
+        rows: (N,) of these the pictures to learn from.
+        labels: (N,) of each of them, as in train.learning.learn.
         settings: depth, seed, tune_*, augment_*, loss, selection, margins and dropout.
         what: name of the progress bar and of the run in messages.
         group: the processes that share each batch.
@@ -95,10 +97,10 @@ def fine_tune(
     bar = tqdm(range(1, settings.tune_steps + 1), desc=what, unit="step", disable=hidden, leave=False)
     for step in bar:
         batch = next(batches)
-        rows = group.share(len(batch))
-        changes = draw_changes(len(batch), pictures.shape[1], settings, random).of(rows)
-        seen = change(torch.from_numpy(pictures[batch[rows]]).to(group.device), changes)
-        kept = _kept(len(batch), head.linear.in_features, settings.dropout, random)[rows].to(group.device)
+        own = group.share(len(batch))
+        changes = draw_changes(len(batch), pictures.shape[1], settings, random).of(own)
+        seen = change(torch.from_numpy(pictures[rows[batch[own]]]).to(group.device), changes)
+        kept = _kept(len(batch), head.linear.in_features, settings.dropout, random)[own].to(group.device)
         embeddings = group.gather(head(network(seen), kept), len(batch))
         distances, of = squared_distances(embeddings), targets[torch.from_numpy(batch)]
         fixed = distances.detach()
@@ -125,7 +127,7 @@ def fine_tune(
         parameter.requires_grad_(False)
     some = looked_at(labels)
     with torch.no_grad():
-        final = head(torch.from_numpy(statistics_of(network, pictures[some.numpy()])).to(group.device))
+        final = head(torch.from_numpy(statistics_of(network, pictures[rows[some.numpy()]])).to(group.device))
     require_finite(settings.tune_steps, final, settings, what, tuning=True)
     point_loss = loss_of.of_a_point(settings.margin, settings.second_margin)
     look = final_look(final.cpu(), torch.from_numpy(labels)[some])

@@ -22,7 +22,7 @@ SETTINGS = TrainSection(
 def tuned(settings: TrainSection):
     network, head = tiny_statistics(), tiny_head()
     pictures, labels = tiny_parts()
-    curve = fine_tune(network, head, pictures, labels, settings, "tuning", ALONE)
+    curve = fine_tune(network, head, pictures, np.arange(len(labels)), labels, settings, "tuning", ALONE)
     return network, head, curve
 
 
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 def test_without_defects_it_is_refused() -> None:
     pictures, labels = tiny_parts(8, 0)
     with pytest.raises(UserError, match="--depth blocks learns by contrast, and there are no defects"):
-        fine_tune(tiny_statistics(), tiny_head(), pictures, labels, SETTINGS, "tuning", ALONE)
+        fine_tune(tiny_statistics(), tiny_head(), pictures, np.arange(len(labels)), labels, SETTINGS, "tuning", ALONE)
 
 
 def test_more_blocks_than_there_are_are_refused_with_the_number() -> None:

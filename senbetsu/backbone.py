@@ -22,6 +22,7 @@ from senbetsu.config import ModelSection
 from senbetsu.errors import ArtifactError, ConfigError
 from senbetsu.files import sha256_of_file
 from senbetsu.stages import Blocks, Stages, lite_network, take_bgr, timm_network
+from senbetsu.tuned import Tuned
 from senbetsu.weights import read_weights
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -83,17 +84,19 @@ class Backbone:
     """Which of the network's feature maps are used."""
     channels: tuple[int, ...]
     """Of each of these maps."""
+    tuned: Tuned | None = None
+    """What fine-tuning made of some of its weights; it is kept in the model, not in the weights' file."""
 
     @property
     def identity(self) -> tuple[object, ...]:
         """For the keys of caches: all but where the file lies."""
         return (
             self.name, self.sha256, self.input_size, self.mean, self.std, self.stages, self.channels,
-            importlib.metadata.version("timm"),
+            importlib.metadata.version("timm"), None if self.tuned is None else self.tuned.sha256,
         )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
-        """For an artefact's JSON; see `recorded_backbone`."""
+        """For an artefact's JSON, without what was tuned; see `recorded_backbone`."""
         document: dict[str, Any] = {"name": self.name, "sha256": self.sha256}
         if self.name not in WHEELS:
             document["weights"] = str(self.weights.absolute())
@@ -220,7 +223,7 @@ def _check_architecture(name: str, path: Path, state: dict[str, Tensor]) -> None
 
 
 def load_backbone(backbone: Backbone) -> Stages:
-    """The network that gives the maps of `backbone.stages`, in eval mode, frozen, taking BGR.
+    """The network that gives the maps of `backbone.stages`, in eval mode, frozen, taking BGR; nothing in it is tuned.
 
     Raises:
         ConfigError: the weights' file is no longer there, or damaged.

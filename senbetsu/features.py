@@ -1,4 +1,4 @@
-"""Pictures -> statistics of the frozen backbone, computed once: kept in the cache by the content of each picture.
+"""Pictures -> statistics of the backbone, computed once: kept in the cache by the content of each picture.
 
 The reference precision (fp32) is used whatever the line's engine is: what is learned belongs to the parts, not to a PC.
 """
@@ -6,9 +6,11 @@ The reference precision (fp32) is used whatever the line's engine is: what is le
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -21,30 +23,60 @@ from senbetsu.errors import ImageError, UserError
 from senbetsu.files import sha256_of_file
 from senbetsu.images import content_sha256, decode_image, fit, read_bytes
 from senbetsu.network import FeatureNetwork
+from senbetsu.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 BATCH = 8
+NAMES = Statistics._fields
 
 Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]]
-"""Pictures (BATCH, S, S, 3) -> whole (BATCH, F), windows (BATCH, 9, F)."""
+"""Pictures (BATCH, S, S, 3) -> what FeatureNetwork gives of them."""
+
+
+Row = tuple[NDArray[np.float32], ...]
+"""One picture's statistics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Statistics of N unlike pictures: whole (N, F) and windows (N, 9, F), float32, with each picture's name and content."""
+    """Statistics of N unlike pictures (see senbetsu.statistics), with each one's name and content.
+
+    context (N, M), whole (N, 3 M), windows (N, 9, 3 M), float32; places (N, L, P), float16, since they are many.
+    """
 
     paths: tuple[Path, ...]
     sha256: tuple[str, ...]
+    context: NDArray[np.float32]
     whole: NDArray[np.float32]
     windows: NDArray[np.float32]
-    unreadable: tuple[tuple[Path, str], ...]
+    places: NDArray[np.float16]
+    unreadable: tuple[tuple[Path, str], ...] = ()
     """Pictures that were left out, and why."""
-    duplicates: int
+    duplicates: int = 0
     """Pictures that were left out since another has the same content."""
+    tuned: NDArray[np.float32] | None = None
+    """(N, 4 M): context and whole as a fine-tuned backbone has them; None where nothing is tuned."""
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def statistics(
+        self,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.float32] | None]:
+        """context, whole, windows, places, tuned."""
+        return self.context, self.whole, self.windows, self.places, self.tuned
+
+    @property
+    def head_rows(self) -> NDArray[np.float32]:
+        """(N, 4 M): context and whole side by side, of the tuned backbone if there is one: what the head maps."""
+        return self.frozen_rows if self.tuned is None else self.tuned
+
+    @property
+    def frozen_rows(self) -> NDArray[np.float32]:
+        """(N, 4 M): context and whole side by side, of the frozen backbone."""
+        return np.concatenate([self.context, self.whole], 1)
 
     def take(self, which: Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> "Features":
         """Some of the pictures, by index or mask."""
@@ -52,10 +84,28 @@ class Features:
         return Features(
             tuple(self.paths[i] for i in chosen),
             tuple(self.sha256[i] for i in chosen),
+            self.context[chosen],
             self.whole[chosen],
             self.windows[chosen],
-            (),
-            0,
+            self.places[chosen],
+            tuned=None if self.tuned is None else self.tuned[chosen],
+        )
+
+    @staticmethod
+    def joined(some: Sequence["Features"]) -> "Features":
+        """Several as one, in order."""
+        context, whole, windows, places = (
+            np.concatenate(column) for column in zip(*(features.statistics[:4] for features in some), strict=True)
+        )
+        tuned = [features.tuned for features in some if features.tuned is not None]
+        return Features(
+            tuple(path for features in some for path in features.paths),
+            tuple(sha256 for features in some for sha256 in features.sha256),
+            context,
+            whole,
+            windows,
+            places,
+            tuned=np.concatenate(tuned) if len(tuned) == len(some) else None,
         )
 
 
@@ -66,7 +116,7 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
         UserError: not one of the pictures is readable.
     """
     kept: dict[str, Path] = {}
-    rows: dict[str, NDArray[np.float32]] = {}
+    rows: dict[str, Row] = {}
     unreadable: list[tuple[Path, str]] = []
     cache = _Cache(backbone)
     extractor = _Extractor(backbone)
@@ -94,13 +144,39 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
         log.warning("left out: %s", reason)
     if not kept:
         raise UserError(f"{what}: none of the {len(paths)} pictures can be read; the first: {unreadable[0][1]}")
-    table = np.stack([rows[sha256] for sha256 in kept])
+    *statistics, tuned = _table([rows[sha256] for sha256 in kept])
     return Features(
-        tuple(kept.values()), tuple(kept), table[:, 0], table[:, 1:], tuple(unreadable), readable - len(kept)
-    )
+        tuple(kept.values()), tuple(kept), *statistics, tuple(unreadable), readable - len(kept), tuned
+    )  # fmt: skip
 
 
-def _kept(cache: "_Cache", made: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def features_of(pictures: Iterable[NDArray[np.uint8]], backbone: Backbone, what: str, count: int) -> Features:
+    """Statistics of `count` pictures in memory, each (S, S, 3) BGR, in order; their paths are numbers."""
+    cache, extractor = _Cache(backbone), _Extractor(backbone)
+    keys: list[str] = []
+    rows: dict[str, Row] = {}
+    for picture in tqdm(pictures, desc=what, unit="picture", total=count, disable=None, leave=False):
+        sha256 = content_sha256(picture.tobytes())
+        keys.append(sha256)
+        if sha256 in rows:
+            continue
+        row = cache.get(sha256)
+        if row is not None:
+            rows[sha256] = row
+            continue
+        np.copyto(extractor.slot(), picture)
+        rows.update(_kept(cache, extractor.add(sha256)))
+    rows.update(_kept(cache, extractor.flush()))
+    *statistics, tuned = _table([rows[key] for key in keys])
+    return Features(tuple(Path(str(number)) for number in range(len(keys))), tuple(keys), *statistics, tuned=tuned)
+
+
+def _table(rows: Sequence[Row]) -> tuple[Any, Any, Any, Any, Any]:
+    context, whole, windows, places, *tuned = (np.stack(column) for column in zip(*rows, strict=True))
+    return context, whole, windows, places.astype(np.float16), tuned[0] if tuned else None
+
+
+def _kept(cache: "_Cache", made: dict[str, Row]) -> dict[str, Row]:
     for sha256, row in made.items():
         cache.put(sha256, row)
     return made
@@ -120,18 +196,17 @@ class _Extractor:
         row: NDArray[np.uint8] = self._inputs[len(self._waiting)]
         return row
 
-    def add(self, sha256: str) -> dict[str, NDArray[np.float32]]:
-        """The picture is in its slot; gives rows (10, F) by content when a batch is full."""
+    def add(self, sha256: str) -> dict[str, Row]:
+        """The picture is in its slot; gives rows by content when a batch is full."""
         self._waiting.append(sha256)
         return self.flush() if len(self._waiting) == BATCH else {}
 
-    def flush(self) -> dict[str, NDArray[np.float32]]:
+    def flush(self) -> dict[str, Row]:
         """Rows of all that waits."""
         if not self._waiting:
             return {}
-        whole, windows = self._network()(self._inputs)
-        rows = np.concatenate([whole[:, None], windows], 1)
-        made = {sha256: rows[i].copy() for i, sha256 in enumerate(self._waiting)}
+        outputs = self._network()(self._inputs)
+        made = {sha256: tuple(output[i].copy() for output in outputs) for i, sha256 in enumerate(self._waiting)}
         self._waiting = []
         return made
 
@@ -146,8 +221,8 @@ def _on_cuda(backbone: Backbone) -> Run:
 
     def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            whole, windows = network(torch.from_numpy(images).cuda())
-        return whole.cpu().numpy(), windows.cpu().numpy()
+            statistics = network(torch.from_numpy(images).cuda())
+        return tuple(statistic.cpu().numpy() for statistic in statistics)
 
     return run
 
@@ -172,38 +247,44 @@ class _Cache:
         import senbetsu.images
         import senbetsu.network
         import senbetsu.stages
+        import senbetsu.statistics
         import senbetsu.truncation
+        import senbetsu.tuned
 
         # A picture once kept is not decoded again.
         modules = (
-            senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.images, senbetsu.truncation,
+            senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.images,
+            senbetsu.truncation, senbetsu.tuned,
         )  # fmt: skip
         code = [sha256_of_file(Path(str(module.__file__))) for module in modules]
         key = hashlib.sha256(repr((backbone.identity, code)).encode()).hexdigest()[:16]
+        self._names = NAMES if backbone.tuned is None else (*NAMES, "tuned")
         self._folder = cache_folder() / "features" / key
         self._works = True
 
     def _file(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / f"{sha256}.npy"
+        return self._folder / sha256[:2] / f"{sha256}.npz"
 
-    def get(self, sha256: str) -> NDArray[np.float32] | None:
-        """Row (10, F), or None where it is not there or damaged."""
+    def get(self, sha256: str) -> Row | None:
+        """A row, or None where it is not there or damaged."""
         try:
-            row: NDArray[np.float32] = np.load(self._file(sha256), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            with np.load(self._file(sha256), allow_pickle=False) as stored:
+                row = tuple(np.asarray(stored[name], np.float32) for name in self._names)
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             return None
-        return row if row.ndim == 2 and np.isfinite(row).all() else None
+        return row if all(np.isfinite(statistic).all() for statistic in row) else None
 
-    def put(self, sha256: str, row: NDArray[np.float32]) -> None:
-        """Keep a row for the next time."""
+    def put(self, sha256: str, row: Row) -> None:
+        """Keep a row for the next time; half as large where no more is needed."""
         if not self._works:
             return
         path = self._file(sha256)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            named = dict(zip(self._names, row, strict=True))
             with temporary.open("wb") as file:
-                np.save(file, row)
+                np.savez(file, **{**named, "places": named["places"].astype(np.float16)})
             temporary.replace(path)
         except OSError as error:
             self._works = False

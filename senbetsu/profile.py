@@ -15,10 +15,12 @@ from senbetsu.conformal import Claim
 from senbetsu.embedding import Embedding
 from senbetsu.engine.load import EngineChoice
 from senbetsu.errors import ArtifactError
+from senbetsu.places import Places
 from senbetsu.scoring import Scorer
 from senbetsu.whitening import Whitening
 
 NAME = "profile"
+PLACES = ("mean", "context_mean", "regression", "whitening", "scale")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +48,9 @@ def save_profile(folder: Path, profile: Profile, details: dict[str, Any]) -> str
         tensors[f"{name}.directions"] = whitening.directions.astype(np.float32)
         tensors[f"{name}.variances"] = whitening.variances
         tensors[f"{name}.rest_variance"] = np.array([whitening.rest_variance])
+    for name in PLACES:
+        tensors[f"places.{name}"] = getattr(profile.scorer.places, name)
+    tensors["places.rest"] = np.array([profile.scorer.places.rest])
     document = {
         "model_sha256": profile.model_sha256,
         "input_size": profile.input_size,
@@ -78,7 +83,8 @@ def load_profile(folder: Path, embedding: Embedding) -> Profile:
         raise ArtifactError(f"{where}: threshold = {threshold}: must be over 0; run `senbetsu calibrate` again")
     try:
         scorer = Scorer(
-            embedding.head, _whitening(tensors, "metric"), _whitening(tensors, "whole"), _whitening(tensors, "windows"),
+            embedding.axes.head, _whitening(tensors, "metric"), _whitening(tensors, "whole"), _whitening(tensors, "windows"),
+            _places(tensors, embedding),
             embedding.fusion,
         )  # fmt: skip
         return Profile(
@@ -115,6 +121,12 @@ def _whitening(tensors: Tensors, name: str) -> Whitening:
         tensors[f"{name}.variances"].astype(np.float64),
         float(tensors[f"{name}.rest_variance"][0]),
     )
+
+
+def _places(tensors: Tensors, embedding: Embedding) -> Places:
+    mean, context_mean, regression, whitening, scale = (tensors[f"places.{name}"] for name in PLACES)
+    rest = float(tensors["places.rest"][0])
+    return Places(embedding.axes.frame, mean, context_mean, regression, whitening, scale, rest)
 
 
 def _sha256(folder: Path) -> str:

@@ -1,13 +1,15 @@
 """From statistics to the score: the head, the two gauges' distances, and their fusion, as one graph.
 
-    embedding   e = h / |h|,  h = A x + b                 the learned 64-d metric space; x the whole picture's statistics
-    distances   d_metric(e), d_whole(x), d_windows(X)     whitened, see senbetsu.whitening
+    embedding   e = h / |h|,  h = A x + b                 the learned 64-d metric space; x is context and whole together
+    distances   d_metric(e), d_whole, d_windows, d_places see senbetsu.whitening and senbetsu.places
     z_s         = (log d_s - mu_s) / sigma_s              put on one scale by normal parts that nothing was fitted on
-    score       = exp(sigma sum_s w_s z_s)                sigma = sum_s w_s sigma_s, weights w_s >= 0 that sum to 1
+    novelty     v = sum_s w_s z_s                         over the frozen statistics; weights w_s >= 0 that sum to 1
+    score       = exp(sigma (v + w_m max(z_m, 0)))        sigma = sum_s w_s sigma_s
 
 The score is a weighted geometric mean of distances, each divided by that of a typical normal part: 1 is typical, 2
-about twice as far from the centroid. The novelty distance is the same over the frozen statistics alone, the metric
-distance over the learned one.
+about twice as far from the centroid. The novelty distance is exp(sigma v), of the frozen statistics alone. The learned
+distance can only add to it: a part that does not look like the defects that were shown is no better for that, since
+damage that nobody has shown does not look like them either.
 """
 
 import math
@@ -21,11 +23,12 @@ from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
 from senbetsu.network import FeatureNetwork
+from senbetsu.places import Places, farthest_count
 from senbetsu.whitening import DISTANCE_FLOOR, Whitening
 
-STATISTICS = ("metric", "whole", "windows")
-NOVELTY = (1, 2)
-"""Which of the statistics are of the frozen features."""
+STATISTICS = ("metric", "whole", "windows", "places")
+NOVELTY = STATISTICS[1:]
+"""The statistics of the frozen features."""
 OUTPUTS = ("score", "metric_distance", "novelty_distance", "evidence")
 """`evidence` is the sum of all squared distances. It is for one thing: it is finite only if all of them are. Some engines'
 maximum and clamp take NaN for the smaller number, so that the score itself may hide one."""
@@ -38,52 +41,48 @@ class Head:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    def embed(self, whole: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Unit vectors (N, 64) of statistics (N, F)."""
-        h = np.asarray(whole, np.float64) @ self.weight.astype(np.float64).T + self.bias
+    def embed(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Unit vectors (N, 64) of rows (N, F): context and whole of each part, side by side."""
+        h = np.asarray(rows, np.float64) @ self.weight.astype(np.float64).T + self.bias
         unit: NDArray[np.float64] = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
         return unit
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How distances become one score: of each statistic the mean and standard deviation of log d, and its weight."""
+    """How distances become one score: of each of STATISTICS the mean and standard deviation of log d, and its weight.
 
-    log_mean: tuple[float, float, float]
-    log_std: tuple[float, float, float]
-    weights: tuple[float, float, float]
+    The weights of NOVELTY sum to 1; that of the metric gauge stands beside them.
+    """
+
+    log_mean: tuple[float, ...]
+    log_std: tuple[float, ...]
+    weights: tuple[float, ...]
 
     @classmethod
-    def of(cls, log_distances: NDArray[np.floating], weights: tuple[float, float, float]) -> Self:
-        """From log distances (N, 3) of normal parts that nothing was fitted on."""
-        mean = log_distances.mean(0)
+    def of(cls, log_distances: NDArray[np.floating], weights: tuple[float, ...]) -> Self:
+        """From log distances (N, 4) of normal parts that nothing was fitted on."""
         # Too few or too equal parts must not make a statistic infinitely sharp.
         std = np.maximum(log_distances.std(0), 0.02)
-        return cls(_three(mean), _three(std), weights)
+        return cls(tuple(map(float, log_distances.mean(0))), tuple(map(float, std)), weights)
 
-    def matrix(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """A (3, 3) and c (3,) with outputs = exp(A log d + c), in the order of OUTPUTS."""
-        A = np.zeros((3, 3))
-        A[0] = self._row(self.weights)
-        A[1, 0] = 1.0
-        novelty = [self.weights[s] if s in NOVELTY else 0.0 for s in range(3)]
-        A[2] = self._row([w / sum(novelty) for w in novelty])
-        return A, -A @ np.array(self.log_mean)
+    def matrix(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """A (2, 4), c (2,) and g: log metric and log novelty distance are A log d + c, and
 
-    def _row(self, weights: tuple[float, ...] | list[float]) -> NDArray[np.float64]:
-        sigma = math.fsum(w * s for w, s in zip(weights, self.log_std, strict=True))
-        return np.array([sigma * w / s for w, s in zip(weights, self.log_std, strict=True)])
+        score = exp(log novelty + g max(log metric, 0)).
+        """
+        sigma = math.fsum(w * s for w, s in zip(self.weights[1:], self.log_std[1:], strict=True))
+        A = np.zeros((2, len(STATISTICS)))
+        A[0, 0] = 1.0
+        A[1, 1:] = [sigma * w / s for w, s in zip(self.weights[1:], self.log_std[1:], strict=True)]
+        return A, -A @ np.array(self.log_mean), sigma * self.weights[0] / self.log_std[0]
 
     def outputs(self, log_distances: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(N, 3) log distances -> (N, 3) score, metric distance, novelty distance."""
-        A, c = self.matrix()
-        fused: NDArray[np.float64] = np.exp(log_distances @ A.T + c)
+        """(N, 4) log distances -> (N, 3) score, metric distance, novelty distance."""
+        A, c, gain = self.matrix()
+        metric, novelty = (log_distances @ A.T + c).T
+        fused: NDArray[np.float64] = np.exp(np.stack([novelty + gain * np.maximum(metric, 0), metric, novelty], 1))
         return fused
-
-
-def _three(values: NDArray[np.floating]) -> tuple[float, float, float]:
-    a, b, c = (float(v) for v in values)
-    return a, b, c
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,16 +93,29 @@ class Scorer:
     metric: Whitening
     whole: Whitening
     windows: Whitening
+    places: Places
     fusion: Fusion
 
-    def log_distances(self, whole: NDArray[np.floating], windows: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(N, 3) of statistics whole (N, F) and windows (N, 9, F), in float64: the reference of every engine."""
+    def log_distances(
+        self,
+        context: NDArray[np.floating],
+        whole: NDArray[np.floating],
+        windows: NDArray[np.floating],
+        places: NDArray[np.floating],
+        tuned: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.float64]:
+        """(N, 4) of the statistics of N pictures (see senbetsu.statistics): the reference of every engine.
+
+        `tuned` (N, 4 M): of the tuned backbone, where there is one: the head's input instead of context and whole.
+        """
+        rows = np.concatenate([context, whole], 1) if tuned is None else tuned
         return np.log(
             np.stack(
                 [
-                    self.metric.distance(self.head.embed(whole)[:, None]),
+                    self.metric.distance(self.head.embed(rows)[:, None]),
                     self.whole.distance(whole[:, None]),
                     self.windows.distance(windows),
+                    self.places.distance(context, places),
                 ],
                 1,
             )
@@ -111,12 +123,27 @@ class Scorer:
 
     def constants(self) -> "ScorerConstants":
         """The same as float32 tensors, in the form that the graph takes."""
-        A, c = self.fusion.matrix()
+        A, c, gain = self.fusion.matrix()
         parts: list[object] = [self.head.weight.T, self.head.bias]
         for whitening in (self.metric, self.whole, self.windows):
             rest = 1 / whitening.rest_variance if _is_truncated(whitening) else 0.0
             parts += [whitening.centroid, whitening.directions, 1 / whitening.variances - rest, [rest]]
-        return ScorerConstants(*(torch.tensor(np.ascontiguousarray(p), dtype=torch.float32) for p in [*parts, A.T, c]))
+        P = self.places
+        L, R, r = P.regression.shape
+        parts += [
+            P.frame.context_mean,
+            P.frame.context_map,
+            P.context_mean,
+            P.mean,
+            P.frame.directions,
+            P.regression.transpose(1, 0, 2).reshape(R, L * r),
+            P.whitening,
+            1 / P.scale,
+            [P.rest],
+        ]
+        return ScorerConstants(
+            *(torch.tensor(np.ascontiguousarray(p), dtype=torch.float32) for p in [*parts, A.T, c, [gain]])
+        )
 
 
 def _is_truncated(whitening: Whitening) -> bool:
@@ -141,8 +168,18 @@ class ScorerConstants(NamedTuple):
     windows_directions: Tensor
     windows_gain: Tensor
     windows_rest: Tensor
+    context_mean: Tensor
+    context_map: Tensor
+    context_centre: Tensor
+    places_mean: Tensor
+    places_directions: Tensor
+    places_regression: Tensor
+    places_whitening: Tensor
+    places_gain: Tensor
+    places_rest: Tensor
     fusion_matrix: Tensor
     fusion_offset: Tensor
+    fusion_gain: Tensor
 
 
 def _log_distance(
@@ -179,22 +216,43 @@ class ScoringNetwork(nn.Module):
         windows_directions: Tensor,
         windows_gain: Tensor,
         windows_rest: Tensor,
+        context_mean: Tensor,
+        context_map: Tensor,
+        context_centre: Tensor,
+        places_mean: Tensor,
+        places_directions: Tensor,
+        places_regression: Tensor,
+        places_whitening: Tensor,
+        places_gain: Tensor,
+        places_rest: Tensor,
         fusion_matrix: Tensor,
         fusion_offset: Tensor,
+        fusion_gain: Tensor,
     ) -> Tensor:
         """images (B, H, W, 3) uint8 BGR, then ScorerConstants -> (B, 4) float32, columns as in OUTPUTS.
 
         The constants are arguments, so that one exported graph serves every profile: an engine turns them into
         constants when it is built.
         """
-        whole, windows = self.features(images)
-        embedding = nn.functional.normalize(whole @ head_weight + head_bias, dim=1, eps=1e-12)
+        context, whole, windows, places, *tuned = self.features(images)
+        rows = tuned[0] if tuned else torch.cat([context, whole], 1)
+        embedding = nn.functional.normalize(rows @ head_weight + head_bias, dim=1, eps=1e-12)
+        x = places - places_mean
+        y = x @ places_directions
+        expected = (((context - context_mean) @ context_map - context_centre) @ places_regression).reshape(y.shape)
+        left_over = (x.square().sum(-1) - y.square().sum(-1)).clamp_min(0)
+        q = (((y - expected) @ places_whitening).square().sum(-1) + left_over * places_rest) * places_gain
+        farthest = q.topk(farthest_count(q.shape[1]), 1).values.mean(1)
         measured = (
             _log_distance(embedding[:, None], metric_centroid, metric_directions, metric_gain, metric_rest),
             _log_distance(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest),
             _log_distance(windows, windows_centroid, windows_directions, windows_gain, windows_rest),
+            (farthest.clamp_min(DISTANCE_FLOOR**2).log() * 0.5, q.sum(1)),
         )
         logs = torch.stack([log for log, _ in measured], 1)
-        evidence = torch.stack([squared for _, squared in measured], 1).sum(1, keepdim=True)
+        evidence = torch.stack([squared for _, squared in measured], 1).sum(1)
         # Not a matrix product: an engine that computes products in bf16 would round the logarithms to 1 / 64.
-        return torch.cat([((logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset).exp(), evidence], 1)
+        gauges = (logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset
+        metric, novelty = gauges[:, 0], gauges[:, 1]
+        score = novelty + fusion_gain * metric.clamp_min(0)
+        return torch.cat([torch.stack([score, metric, novelty], 1).exp(), evidence[:, None]], 1)

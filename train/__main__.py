@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 
 from senbetsu import __version__
-from senbetsu.backbone import WHEELS, find_backbone
+from senbetsu.backbone import WHEELS, Backbone, find_backbone
 from senbetsu.config import Config, TrainSection
 from senbetsu.drawing import draw_feature_space
-from senbetsu.embedding import Embedding, normal_moments, save_embedding
+from senbetsu.embedding import Axes, Embedding, normal_moments, save_embedding
 from senbetsu.errors import UserError
 from senbetsu.features import Features, extract_features
 from senbetsu.files import check_writable
 from senbetsu.images import find_images, images_by_kind
+from senbetsu.places import PlaceFrame
 from senbetsu.program import parser, run, set_up_logging, settings_of
-from senbetsu.scoring import STATISTICS, Head
+from senbetsu.scoring import NOVELTY, STATISTICS, Head
 from train.crossfit import CrossFit, cross_fit
+from train.damage.drawing import draw_damage
 from train.head import learn_head, principal_head
 from train.health import UNLEARNED_SHARE, Curve, is_shrunk
+from train.judge import DamagedParts, Pictures, damage_parts
 from train.labels import UNKNOWN, require_two_other_labels
 from train.losses import LOSSES
 from train.selections import SELECTIONS
@@ -65,15 +68,18 @@ def main(arguments: argparse.Namespace) -> int:
     for name, count in classes.items():
         log.info("%s: %d unlike pictures", name, count)
 
-    crossed = cross_fit(normal_features, defects, labels, config.train)
+    damage = judge_by_damage(normal_features, backbone, config, folder / "damage.png")
+    crossed = cross_fit(normal_features, defects, labels, damage, config.train)
     head, curve = learn(normal_features, defects, labels, config)
     report_evidence(crossed, defects)
+    axes = Axes(head, PlaceFrame.of(normal_features.context, normal_features.places))
     embedding = Embedding(
         backbone=backbone,
-        head=head,
-        fold_heads=crossed.heads,
-        moments=normal_moments(head, normal_features.whole, normal_features.windows),
+        axes=axes,
+        fold_axes=crossed.axes,
+        moments=normal_moments(axes, normal_features),
         fusion=crossed.fusion,
+        rest_weight=crossed.judgement.rest_weight,
         folds=dict(zip(normal_features.sha256, (int(fold) for fold in crossed.normal_fold), strict=True)),
     )
     sha256 = save_embedding(folder, embedding, details(config, classes, curve, crossed))
@@ -119,16 +125,17 @@ def gather(
         classes[kind] = len(features)
     if not kinds:
         return None, labels[0], classes
-    each = list(kinds.values())
-    defects = Features(
-        tuple(path for f in each for path in f.paths),
-        tuple(sha256 for f in each for sha256 in f.sha256),
-        np.concatenate([f.whole for f in each]),
-        np.concatenate([f.windows for f in each]),
-        (),
-        0,
-    )
-    return defects, np.concatenate(labels), classes
+    return Features.joined(list(kinds.values())), np.concatenate(labels), classes
+
+
+def judge_by_damage(normals: Features, backbone: Backbone, config: Config, picture: Path) -> DamagedParts | None:
+    """Damaged copies for the judge, and a picture of such damage for a person to judge; None where it is turned off."""
+    count = config.train.judge_pictures
+    if count == 0:
+        return None
+    random = np.random.default_rng(config.train.seed)
+    draw_damage(picture, Pictures(normals.paths, backbone.input_size), random)
+    return damage_parts(normals, backbone, count, config.train.seed)
 
 
 def learn(
@@ -141,9 +148,9 @@ def learn(
             "backbone's features alone; the 64-d embedding is the normals' leading directions and has no share in it. "
             "Train again when there are defects to show"
         )
-        return principal_head(normals.whole), None
-    whole = np.concatenate([normals.whole, defects.whole])
-    head, curve = learn_head(whole, labels, np.arange(len(whole)) < len(normals), config.train, "learning")
+        return principal_head(normals.head_rows), None
+    rows = np.concatenate([normals.head_rows, defects.head_rows])
+    head, curve = learn_head(rows, labels, labels == 0, config.train, "learning")
     if curve is not None:
         report_learning(curve, config.train)
     return head, curve
@@ -174,18 +181,38 @@ def report_learning(curve: Curve, settings: TrainSection) -> None:
 
 def report_evidence(crossed: CrossFit, defects: Features | None) -> None:
     """Say which statistic got which weight, and why."""
-    weights = ", ".join(f"{n} {w:.2f}" for n, w in zip(STATISTICS, crossed.fusion.weights, strict=True))
-    log.info("weights of the statistics in the score: %s", weights)
+    judgement, share = crossed.judgement, crossed.share
+    if judgement.auroc:
+        for name, weight in zip(NOVELTY, judgement.weights, strict=True):
+            log.info(
+                "weight of %s: %.2f; it tells damage made on purpose from held-out normals with AUROC %.3f",
+                name, weight, judgement.auroc[name],
+            )  # fmt: skip
+        log.info(
+            "places: weight %.1f of what their leading directions leave over (AUROC %s)",
+            judgement.rest_weight,
+            ", ".join(f"{weight:.1f}: {area:.3f}" for weight, area in judgement.auroc_by_rest_weight.items()),
+        )
+    else:
+        log.info("train.judge_pictures = 0: the statistics of the novelty gauge weigh the same")
     if defects is None:
         return
-    share = crossed.fusion.weights[0]
-    if not crossed.auroc_by_share:
-        log.info("%d defects are too few to prove that the learned distance helps: it has no share", len(defects))
+    if not share.seen:
+        log.info("%d defects are too few to prove that the learned distance helps: its weight is 0", len(defects))
+        return
+    log.info(
+        "weight of the learned distance: %.2f; held-out defects of the kinds shown: AUROC %.4f without it, %.4f with it",
+        share.weight, share.seen[0.0], share.seen[share.weight],
+    )  # fmt: skip
+    if share.hidden:
+        log.info(
+            "kinds hidden from learning: AUROC %.4f without it, %.4f with it (mean over kinds)",
+            share.hidden[0.0], share.hidden[share.weight],
+        )  # fmt: skip
     else:
         log.info(
-            "held-out defects against held-out normals: AUROC %.4f without the learned distance, %.4f with a share of %.2f",
-            crossed.auroc_by_share[0.0], crossed.auroc_by_share[share], share,
-        )  # fmt: skip
+            "no second kind of defect to hide, so what it does to unseen kinds is not proven; its weight is kept low"
+        )
 
 
 def details(config: Config, classes: dict[str, int], curve: Curve | None, crossed: CrossFit) -> dict[str, Any]:
@@ -198,7 +225,8 @@ def details(config: Config, classes: dict[str, int], curve: Curve | None, crosse
         "settings": config.train.model_dump(mode="json"),
         "curve": None if curve is None else {**asdict(curve), "final": curve.final._asdict()},
         "fusion": {"statistics": STATISTICS, **asdict(crossed.fusion)},
-        "held_out_auroc_by_metric_share": {f"{s:.2f}": round(v, 6) for s, v in crossed.auroc_by_share.items()},
+        "judgement": asdict(crossed.judgement),
+        "metric_weight": asdict(crossed.share),
     }
 
 
@@ -210,10 +238,10 @@ def draw(
     head: Head | None,
 ) -> None:
     """The feature space before and after learning."""
-    whole = normals.whole if defects is None else np.concatenate([normals.whole, defects.whole])
-    spread = np.maximum(normals.whole.std(0), 1e-3)
-    before = (whole - normals.whole.mean(0)) / spread
-    after = None if head is None else head.embed(whole)
+    normal_rows = normals.head_rows
+    rows = normal_rows if defects is None else np.concatenate([normal_rows, defects.head_rows])
+    before = (rows - normal_rows.mean(0)) / np.maximum(normal_rows.std(0), 1e-3)
+    after = None if head is None else head.embed(rows)
     draw_feature_space(path, before, after, names, centroid_label=NORMAL)
 
 

@@ -1,39 +1,43 @@
-"""What the learned distance is worth, found on parts that it was not learned on.
+"""What each statistic is worth, found on parts that it was not fitted on.
 
-The parts are dealt into folds. Each fold is left out once: a head is learned and a whitening fitted on the others, and
-the fold's parts are measured with them. From these distances come the scale of every statistic (mean and spread of its
-logarithm among normals) and the weight of the metric gauge: the share, at most one half, at which fused scores tell the
-held-out defects from the held-out normals best. At most one half, because the kinds of defect that nobody has labelled
-yet are seen by the frozen features alone; none, where there is no evidence that learning helps.
+The parts are dealt into folds. Each fold is left out once: a head is learned, axes and whitenings are fitted on the others,
+and the fold's parts are measured with them. From these distances come the scale of every statistic (mean and spread of its
+logarithm among normals), the weights of the novelty gauge (train.judge), and that of the metric gauge (train.share), for
+which a second head is learned in each fold that has not seen some of the kinds of defect at all.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from senbetsu.auroc import auroc
 from senbetsu.config import TrainSection
-from senbetsu.embedding import fit_scorer, normal_moments
+from senbetsu.embedding import Axes, NormalMoments, fit_scorer
 from senbetsu.features import Features
-from senbetsu.scoring import Fusion, Head
-from train.head import learn_head, principal_head
+from senbetsu.moments import Moments
+from senbetsu.places import PlaceFrame, PlaceMoments, fit_places
+from senbetsu.scoring import STATISTICS, Fusion, Head, Scorer
+from senbetsu.whitening import fit_isotropic
+from train.head import learn_head
+from train.judge import REST_WEIGHTS, DamagedParts, Judgement, even, judge
+from train.labels import NORMAL, UNKNOWN
+from train.share import Evidence, Share, choose_metric_weight
 
-NOVELTY_ONLY = (0.0, 0.5, 0.5)
-METRIC_SHARES = tuple(i / 20 for i in range(11))
-MIN_DEFECTS = 4
-"""Fewer defects than this say nothing about the metric gauge when they are dealt into folds."""
+Logs = NDArray[np.float64]
+PLAIN = Fusion((0.0,) * len(STATISTICS), (1.0,) * len(STATISTICS), (0.0, *(1 / 3,) * 3))
+FIRST_PLACES = STATISTICS.index("places")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossFit:
     """What the folds gave."""
 
-    heads: tuple[Head, ...]
+    axes: tuple[Axes, ...]
     normal_fold: NDArray[np.int64]
     fusion: Fusion
-    auroc_by_share: dict[float, float]
-    """Held-out AUROC at each share of the metric gauge; empty without defects."""
+    judgement: Judgement
+    share: Share
 
 
 def deal(count: int, folds: int, seed: int) -> NDArray[np.int64]:
@@ -42,7 +46,11 @@ def deal(count: int, folds: int, seed: int) -> NDArray[np.int64]:
 
 
 def cross_fit(
-    normals: Features, defects: Features | None, labels: NDArray[np.int64], settings: TrainSection
+    normals: Features,
+    defects: Features | None,
+    labels: NDArray[np.int64],
+    damage: DamagedParts | None,
+    settings: TrainSection,
 ) -> CrossFit:
     """Learn and measure fold by fold.
 
@@ -50,54 +58,100 @@ def cross_fit(
         normals: N parts.
         defects: M parts, or None.
         labels: (N + M,) class of each part, normals first.
+        damage: damaged copies of the normals, or None: then the statistics weigh the same.
     """
     folds = min(settings.folds, len(normals))
     normal_fold = deal(len(normals), folds, settings.seed)
-    defect_fold = deal(0 if defects is None else len(defects), folds, settings.seed + 1)
-    everything = normals.whole if defects is None else np.concatenate([normals.whole, defects.whole])
-    is_normal = np.arange(len(everything)) < len(normals)
+    defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
+    rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
     fold_of = np.concatenate([normal_fold, defect_fold])
-    heads = []
-    normal_logs = np.zeros((len(normals), 3))
-    defect_logs = np.zeros((len(everything) - len(normals), 3))
-    placeholder = Fusion((0, 0, 0), (1, 1, 1), NOVELTY_ONLY)
+    hidden = hidden_kinds(labels, folds)
+    total = Moments.of(normals.whole), Moments.of(normals.windows)
+    axes: list[Axes] = []
+    normal_logs = _empty(len(normals))
+    defect_logs = _empty(len(labels) - len(normals))
+    damage_logs = _empty(0 if damage is None else len(damage.kinds))
+    unseen: list[tuple[int, int, Logs, Logs]] = []
     for fold in range(folds):
-        kept = fold_of != fold
-        fitting = normals.take(normal_fold != fold)
-        if defects is None:
-            head = principal_head(fitting.whole)
-        else:
-            head, _ = learn_head(
-                everything[kept],
-                labels[kept],
-                is_normal[kept],
-                settings,
-                f"learning without fold {fold + 1} of {folds}",
-            )
-        heads.append(head)
-        scorer = fit_scorer(head, normal_moments(head, fitting.whole, fitting.windows), placeholder)
-        held_out = normals.take(normal_fold == fold)
-        normal_logs[normal_fold == fold] = scorer.log_distances(held_out.whole, held_out.windows)
+        kept, inside = fold_of != fold, normal_fold == fold
+        what = f"learning without fold {fold + 1} of {folds}"
+        head, _ = learn_head(rows[kept], labels[kept], labels[kept] == NORMAL, settings, what)
+        scorers = _fit(head, normals, inside, total)
+        axes.append(Axes(head, scorers[0].places.frame))
+        normal_logs[inside] = _measure(scorers, normals.take(inside))
+        if damage is not None:
+            of_fold = normal_fold[damage.source] == fold
+            damage_logs[of_fold] = _measure(scorers, damage.features.take(of_fold))
         if defects is not None:
-            bad = defects.take(defect_fold == fold)
-            defect_logs[defect_fold == fold] = scorer.log_distances(bad.whole, bad.windows)
-    share, curve = choose_metric_share(normal_logs, defect_logs)
-    weights = (share, (1 - share) * NOVELTY_ONLY[1], (1 - share) * NOVELTY_ONLY[2])
-    return CrossFit(tuple(heads), normal_fold, Fusion.of(normal_logs, weights), curve)
+            defect_logs[defect_fold == fold] = _measure(scorers, defects.take(defect_fold == fold))
+            for kind in hidden.get(fold, ()):
+                blind, _ = learn_head(
+                    rows[kept & (labels != kind)], labels[kept & (labels != kind)],
+                    labels[kept & (labels != kind)] == NORMAL, settings, f"{what} and one kind of defect",
+                )  # fmt: skip
+                scorer = _blind(scorers, blind, normals.take(~inside))
+                of_kind = defects.take(labels[len(normals) :] == kind)
+                unseen.append((fold, kind, _measure(scorer, normals.take(inside)), _measure(scorer, of_kind)))
+    judgement = even() if damage is None else judge(
+        normal_logs[:, 1:FIRST_PLACES], damage_logs[:, 1:FIRST_PLACES], normal_logs[:, FIRST_PLACES:],
+        damage_logs[:, FIRST_PLACES:],
+    )  # fmt: skip
+    narrow = _Narrow(judgement)
+    novelty_only = Fusion.of(narrow(normal_logs), (0.0, *judgement.weights))
+    seen = Evidence("seen", narrow(normal_logs), narrow(defect_logs))
+    blinded = [Evidence(f"kind {kind}", narrow(good), narrow(bad)) for _, kind, good, bad in unseen]
+    share = choose_metric_weight(novelty_only, seen, blinded)
+    fusion = replace(novelty_only, weights=(share.weight, *judgement.weights))
+    return CrossFit(tuple(axes), normal_fold, fusion, judgement, share)
 
 
-def choose_metric_share(
-    normal_logs: NDArray[np.float64], defect_logs: NDArray[np.float64]
-) -> tuple[float, dict[float, float]]:
-    """The share of the metric gauge with the best held-out AUROC, the smallest of equals; and the AUROC of each share.
+def hidden_kinds(labels: NDArray[np.int64], folds: int) -> dict[int, tuple[int, ...]]:
+    """Which kinds of defect are hidden in which fold: each once, where there are two or more of known kind."""
+    kinds = [int(kind) for kind in np.unique(labels) if kind not in (NORMAL, UNKNOWN)]
+    if len(kinds) < 2:
+        return {}
+    return {fold: tuple(kinds[fold::folds]) for fold in range(min(folds, len(kinds)))}
 
-    Log distances (N, 3) of normals and (M, 3) of defects, each measured by models that were fitted without it.
-    """
-    if len(defect_logs) < MIN_DEFECTS:
-        return 0.0, {}
-    curve = {}
-    for share in METRIC_SHARES:
-        fusion = Fusion.of(normal_logs, (share, (1 - share) * NOVELTY_ONLY[1], (1 - share) * NOVELTY_ONLY[2]))
-        curve[share] = auroc(fusion.outputs(normal_logs)[:, 0], fusion.outputs(defect_logs)[:, 0])
-    best = max(curve.values())
-    return min(share for share, value in curve.items() if value >= best - 1e-4), curve
+
+def _empty(count: int) -> Logs:
+    return np.zeros((count, FIRST_PLACES + len(REST_WEIGHTS)))
+
+
+def _fit(head: Head, normals: Features, inside: NDArray[np.bool_], total: tuple[Moments, Moments]) -> list[Scorer]:
+    """Scorers that differ in the weight of what places leave over, fitted without the parts inside the fold."""
+    kept, left_out = normals.take(~inside), normals.take(inside)
+    axes = Axes(head, PlaceFrame.of(kept.context, kept.places))
+    moments = NormalMoments(
+        Moments.of(head.embed(kept.head_rows)),
+        total[0].without(Moments.of(left_out.whole)),
+        total[1].without(Moments.of(left_out.windows)),
+        PlaceMoments.of(axes.frame, kept.context, kept.places),
+    )
+    first = fit_scorer(axes, moments, PLAIN, REST_WEIGHTS[0])
+    others = [replace(first, places=fit_places(axes.frame, moments.places, weight)) for weight in REST_WEIGHTS[1:]]
+    return [first, *others]
+
+
+def _blind(scorers: Sequence[Scorer], head: Head, kept: Features) -> list[Scorer]:
+    metric = fit_isotropic(Moments.of(head.embed(kept.head_rows)))
+    return [replace(scorer, head=head, metric=metric) for scorer in scorers]
+
+
+def _measure(scorers: Sequence[Scorer], parts: Features) -> Logs:
+    """Log distances (N, 3 + R): metric, whole, windows, then places by each of REST_WEIGHTS."""
+    if len(parts) == 0:
+        return _empty(0)
+    first = scorers[0].log_distances(*parts.statistics)
+    others = [np.log(scorer.places.distance(parts.context, parts.places)) for scorer in scorers[1:]]
+    return np.column_stack([first, *others])
+
+
+@dataclass(frozen=True, slots=True)
+class _Narrow:
+    """Takes the places' column that the judge chose."""
+
+    judgement: Judgement
+
+    def __call__(self, logs: Logs) -> Logs:
+        column = FIRST_PLACES + REST_WEIGHTS.index(self.judgement.rest_weight)
+        return np.column_stack([logs[:, :FIRST_PLACES], logs[:, column]])

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone, load_backbone
 from senbetsu.errors import UserError
-from senbetsu.network import pyramid_statistics
 from senbetsu.scoring import Head
 from senbetsu.stages import Stages
+from senbetsu.statistics import learnable
 from senbetsu.tuned import Tuned
 from train.head import fold_in
 
@@ -47,8 +47,7 @@ class PictureStatistics(nn.Module):
         x = (pictures.permute(0, 3, 1, 2).float() - self._mean) / self._std  # type: ignore[operator]
         with _mixed(self.device, torch.is_grad_enabled()):
             maps = self.stages(x)
-        whole, _ = pyramid_statistics([x.float() for x in maps])
-        return whole
+        return learnable([x.float() for x in maps])
 
 
 class StandardisedHead(nn.Module):

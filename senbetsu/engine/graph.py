@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 import senbetsu.backbone
 import senbetsu.network
+import senbetsu.places
 import senbetsu.scoring
 import senbetsu.stages
+import senbetsu.statistics
+import senbetsu.tuned
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.errors import ConfigError
@@ -67,7 +70,10 @@ def _cached_model(
 
 def _key(network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]) -> str:
     """Whatever the exported graph depends on: code, weights, versions, shapes."""
-    modules = (senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.scoring)
+    modules = (
+        senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.places, senbetsu.scoring,
+        senbetsu.tuned,
+    )  # fmt: skip
     sources = [sha256_of_file(Path(str(module.__file__))) for module in modules]
     facts = [
         network.__name__, backbone.identity, [tuple(c.shape) for c in constants], sources,

@@ -11,7 +11,7 @@ from senbetsu.stages import Stages
 from train.tunable import PictureStatistics, StandardisedHead
 
 SIDE = 32
-STATISTICS = 2 * (4 + 6 + 8)
+STATISTICS = 4 * (4 + 6 + 8)
 
 
 class TinyNetwork(nn.Module):

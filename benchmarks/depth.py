@@ -79,22 +79,24 @@ def main() -> None:
     for kind in given.kinds if given.kinds is not None else all_kinds:
         runs[f"unseen {kind}"] = (kinds == "normal") | ((labels > 0) & (kinds != kind))
     results: dict[str, Any] = {}
+    frozen = features.frozen_rows
     for name, learned in runs.items():
         rows = np.flatnonzero(learned)
-        whole = features.whole
-        head, _ = learn_head(whole[rows], labels[rows], labels[rows] == 0, settings, f"head, {name}")
+        head, _ = learn_head(frozen[rows], labels[rows], labels[rows] == 0, settings, f"head, {name}")
         start = time.perf_counter()
-        tuned = tuner.tune(head, whole, labels, rows, f"tuning, {name}")
+        tuned = tuner.tune(head, frozen, labels, rows, f"tuning, {name}")
         seconds = time.perf_counter() - start
+        curve = tuned.tuning_curve
+        assert curve is not None
         normals = learned & (labels == 0)
         judged = ~learned & (labels > 0)
         distances = {
-            "head": gauge(head.embed(whole), normals),
-            given.depth: gauge(tuned.head.embed(tuned.statistics), normals),
+            "head": gauge(head.embed(frozen), normals),
+            given.depth: gauge(tuned.head.embed(tuned.rows), normals),
         }
         results[name] = {
             **{f"auroc_{depth}": round(auroc(d[kinds == "test"], d[judged]), 4) for depth, d in distances.items()},
-            "loss": [tuned.curve.loss[0], tuned.curve.loss[-1]],
+            "loss": [curve.loss[0], curve.loss[-1]],
             "tuning_seconds": round(seconds, 1),
             "judged": int(judged.sum()),
         }

@@ -144,9 +144,9 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
         log.warning("left out: %s", reason)
     if not kept:
         raise UserError(f"{what}: none of the {len(paths)} pictures can be read; the first: {unreadable[0][1]}")
-    *statistics, tuned = _table([rows[sha256] for sha256 in kept])
+    context, whole, windows, places, tuned = _table([rows[sha256] for sha256 in kept])
     return Features(
-        tuple(kept.values()), tuple(kept), *statistics, tuple(unreadable), readable - len(kept), tuned
+        tuple(kept.values()), tuple(kept), context, whole, windows, places, tuple(unreadable), readable - len(kept), tuned
     )  # fmt: skip
 
 
@@ -167,8 +167,9 @@ def features_of(pictures: Iterable[NDArray[np.uint8]], backbone: Backbone, what:
         np.copyto(extractor.slot(), picture)
         rows.update(_kept(cache, extractor.add(sha256)))
     rows.update(_kept(cache, extractor.flush()))
-    *statistics, tuned = _table([rows[key] for key in keys])
-    return Features(tuple(Path(str(number)) for number in range(len(keys))), tuple(keys), *statistics, tuned=tuned)
+    context, whole, windows, places, tuned = _table([rows[key] for key in keys])
+    numbers = tuple(Path(str(number)) for number in range(len(keys)))
+    return Features(numbers, tuple(keys), context, whole, windows, places, tuned=tuned)
 
 
 def _table(rows: Sequence[Row]) -> tuple[Any, Any, Any, Any, Any]:
@@ -282,9 +283,10 @@ class _Cache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            named = dict(zip(self._names, row, strict=True))
+            named: dict[str, Any] = dict(zip(self._names, row, strict=True))
+            named["places"] = named["places"].astype(np.float16)
             with temporary.open("wb") as file:
-                np.savez(file, **{**named, "places": named["places"].astype(np.float16)})
+                np.savez(file, **named)
             temporary.replace(path)
         except OSError as error:
             self._works = False

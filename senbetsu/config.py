@@ -95,7 +95,7 @@ class TrainSection(Section):
     """depth blocks: how many of the backbone's last stages (those whose maps are used) are learned."""
     tune_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     """depth blocks and all: gradient steps, after the head's own."""
-    tune_learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-5
+    tune_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """depth blocks and all: of the backbone. The head goes on with a tenth of learning_rate."""
     tune_images_per_label: Annotated[int, Field(ge=2, le=256)] = 8
     """depth blocks and all: K of P x K batches; every picture of a batch goes through the backbone."""

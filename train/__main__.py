@@ -211,19 +211,19 @@ def learn(
         return Learned(principal_head(normals.head_rows), normals.head_rows, None, None, None)
     rows = np.concatenate([normals.head_rows, defects.head_rows])
     learned = Learner(rows, labels, config.train, tuner).learn(np.ones(len(labels), bool), "learning")
-    for curve in (learned.head_curve, learned.tuning_curve):
+    for what, curve in (("the head learned", learned.head_curve), ("fine-tuned", learned.tuning_curve)):
         if curve is not None:
-            report_learning(curve, config.train)
+            report_learning(curve, config.train, what)
     return learned
 
 
-def report_learning(curve: Curve, settings: TrainSection) -> None:
+def report_learning(curve: Curve, settings: TrainSection, what: str) -> None:
     """How it went, and a warning where it hardly went anywhere."""
     final = curve.final
     log.info(
-        "learned %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
+        "%s %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
         "%.2f -> %.2f",
-        curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, settings.selection,
+        what, curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, settings.selection,
         curve.active_share[0], curve.active_share[-1],
     )  # fmt: skip
     log.info(

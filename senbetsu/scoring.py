@@ -102,12 +102,17 @@ class Scorer:
         whole: NDArray[np.floating],
         windows: NDArray[np.floating],
         places: NDArray[np.floating],
+        tuned: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float64]:
-        """(N, 4) of the statistics of N pictures (see senbetsu.statistics): the reference of every engine."""
+        """(N, 4) of the statistics of N pictures (see senbetsu.statistics): the reference of every engine.
+
+        `tuned` (N, 4 M): of the tuned backbone, where there is one: the head's input instead of context and whole.
+        """
+        rows = np.concatenate([context, whole], 1) if tuned is None else tuned
         return np.log(
             np.stack(
                 [
-                    self.metric.distance(self.head.embed(np.concatenate([context, whole], 1))[:, None]),
+                    self.metric.distance(self.head.embed(rows)[:, None]),
                     self.whole.distance(whole[:, None]),
                     self.windows.distance(windows),
                     self.places.distance(context, places),
@@ -235,8 +240,9 @@ class ScoringNetwork(nn.Module):
         The constants are arguments, so that one exported graph serves every profile: an engine turns them into
         constants when it is built.
         """
-        context, whole, windows, places = self.features(images)
-        embedding = nn.functional.normalize(torch.cat([context, whole], 1) @ head_weight + head_bias, dim=1, eps=1e-12)
+        context, whole, windows, places, *tuned = self.features(images)
+        rows = tuned[0] if tuned else torch.cat([context, whole], 1)
+        embedding = nn.functional.normalize(rows @ head_weight + head_bias, dim=1, eps=1e-12)
         near = ((embedding - metric_centroid).square() * metric_gain).sum(1)
         x = places - places_mean
         y = x @ places_directions

@@ -55,18 +55,16 @@ class Measure(nn.Module):
     """
 
     def __init__(self, sizes: Sequence[Size]) -> None:
-        """`sizes` (H_i, W_i) of the maps, each at least 4 x 4."""
+        """`sizes` (H_i, W_i) of the maps, each at least 4 x 4. Computes in float64; `float()` makes it float32."""
         super().__init__()
-        self._groups = [
-            [number for number, size in enumerate(sizes) if size == one] for one in dict.fromkeys(sizes)
-        ]
+        self._groups = [[number for number, size in enumerate(sizes) if size == one] for one in dict.fromkeys(sizes)]
         self._deeper = deeper([width for _, width in sizes])
         grid = (min(sizes[-1][0], PLACE_GRID), min(sizes[-1][1], PLACE_GRID))
         for group in self._groups:
             size = sizes[group[0]]
             means, parts = means_matrix(size), parts_matrix(size)
             for name, matrix in (("means", means), ("parts", parts), ("places", places_matrix(size, grid))):
-                self.register_buffer(f"_{name}_{group[0]}", torch.from_numpy(matrix).float(), persistent=False)
+                self.register_buffer(f"_{name}_{group[0]}", torch.from_numpy(matrix), persistent=False)
 
     def forward(self, maps: list[Tensor]) -> Statistics:
         """See the class."""
@@ -80,10 +78,30 @@ class Measure(nn.Module):
             context.append(mean.flatten(1))
             if group[0] in self._deeper:
                 places.append(x @ self.get_buffer(f"_places_{group[0]}"))
-        parts = torch.cat(variances, 1).unflatten(2, (PARTS, REGIONS)).permute(0, 3, 2, 1)
-        floor = parts.sum(2, keepdim=True).clamp_min(0) * PART_FLOOR + VARIANCE_FLOOR
-        spread = (torch.maximum(parts, floor).log() * 0.5).flatten(2)
+        stacked = torch.cat(variances, 1)
+        parts = stacked.reshape(*stacked.shape[:2], PARTS, REGIONS).permute(0, 3, 2, 1)
+        spread = _log_spread(parts, 2).flatten(2)
         return Statistics(torch.cat(context, 1), spread[:, 0], spread[:, 1:], torch.cat(places, 1).transpose(1, 2))
+
+
+def learnable(maps: list[Tensor]) -> Tensor:
+    """(B, 4 M): context and whole alone, side by side, with a gradient: what a head maps."""
+    context, parts = [], []
+    for size in dict.fromkeys(tuple(x.shape[-2:]) for x in maps):
+        group = torch.cat([x for x in maps if tuple(x.shape[-2:]) == size], 1)
+        mean = group.mean((2, 3), keepdim=True)
+        centred = group - mean
+        variance = centred.square().mean((2, 3))
+        of_rows, of_columns = centred.mean(3).square().mean(2), centred.mean(2).square().mean(2)
+        context.append(mean.flatten(1))
+        parts.append(torch.stack([of_rows, of_columns, variance - of_rows - of_columns], 1))
+    return torch.cat([*context, _log_spread(torch.cat(parts, 2), 1).flatten(1)], 1)
+
+
+def _log_spread(parts: Tensor, axis: int) -> Tensor:
+    """Log standard deviations of the three parts of a variance, which lie along `axis`."""
+    floor = parts.sum(axis, keepdim=True).clamp_min(0) * PART_FLOOR + VARIANCE_FLOOR
+    return torch.maximum(parts, floor).log() * 0.5
 
 
 def deeper(sides: list[int]) -> list[int]:
@@ -98,7 +116,7 @@ def _windows(length: int) -> list[range]:
     return [range(length), *(range(i * step, i * step + size) for i in range(WINDOW_GRID))]
 
 
-def _regions(size: Size) -> list[tuple[int, int]]:
+def _regions() -> list[tuple[int, int]]:
     """Number of the vertical and of the horizontal range of each region."""
     return [(0, 0), *((i, j) for i in range(1, WINDOW_GRID + 1) for j in range(1, WINDOW_GRID + 1))]
 
@@ -111,7 +129,7 @@ def means_matrix(size: Size) -> Matrix:
         columns += [_mean(size, [row], across) for row in range(height)]
     for down in _windows(height):
         columns += [_mean(size, down, [column]) for column in range(width)]
-    columns += [_mean(size, _windows(height)[i], _windows(width)[j]) for i, j in _regions(size)]
+    columns += [_mean(size, _windows(height)[i], _windows(width)[j]) for i, j in _regions()]
     return np.stack(columns, 1)
 
 
@@ -122,13 +140,13 @@ def _mean(size: Size, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
 
 
 def parts_matrix(size: Size) -> Matrix:
-    """(H W + 4 H + 4 W + 10, 3 x 10): squares of the values and of `means_matrix`'s means -> parts of each region's variance."""
+    """(H W + 4 H + 4 W + 10, 3 x 10): squares of the values and of `means_matrix`'s means -> parts of variances."""
     height, width = size
     ranges_down, ranges_across = _windows(height), _windows(width)
     row_means, column_means = height * width, height * width + len(ranges_across) * height
     region_means = column_means + len(ranges_down) * width
     matrix = np.zeros((region_means + REGIONS, PARTS, REGIONS))
-    for region, (i, j) in enumerate(_regions(size)):
+    for region, (i, j) in enumerate(_regions()):
         down, across = ranges_down[i], ranges_across[j]
         square_of_mean = np.zeros(len(matrix))
         square_of_mean[region_means + region] = 1.0
@@ -144,7 +162,8 @@ def parts_matrix(size: Size) -> Matrix:
 
 def places_matrix(size: Size, grid: Size) -> Matrix:
     """(H W, L): the mean of every value's 3 x 3 neighbours, averaged again over the cells of a grid."""
-    return np.kron(_smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1]))
+    matrix: Matrix = np.kron(_smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1]))
+    return matrix
 
 
 def _smoothed_cells(length: int, cells: int) -> Matrix:

@@ -1,9 +1,9 @@
 """What each statistic is worth, found on parts that it was not fitted on.
 
-The parts are dealt into folds. Each fold is left out once: a head is learned, axes and whitenings are fitted on the others,
-and the fold's parts are measured with them. From these distances come the scale of every statistic (mean and spread of its
-logarithm among normals), the weights of the novelty gauge (train.judge), and that of the metric gauge (train.share), for
-which a second head is learned in each fold that has not seen some of the kinds of defect at all.
+The parts are dealt into folds. Each fold is left out once: a head (or more, see train.depth) is learned, axes and whitenings
+are fitted on the others, and the fold's parts are measured with them. From these distances come the scale of every statistic
+(mean and spread of its logarithm among normals), the weights of the novelty gauge (train.judge), and that of the metric gauge
+(train.share), for which a second head is learned in each fold that has not seen some of the kinds of defect at all.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from senbetsu.moments import Moments
 from senbetsu.places import PlaceFrame, PlaceMoments, fit_places
 from senbetsu.scoring import STATISTICS, Fusion, Head, Scorer
 from senbetsu.whitening import fit_isotropic
-from train.head import learn_head
+from train.depth import Learner, Tuner
 from train.judge import REST_WEIGHTS, DamagedParts, Judgement, even, judge
 from train.labels import NORMAL, UNKNOWN, other_labels
 from train.losses import LOSSES
@@ -52,6 +52,7 @@ def cross_fit(
     labels: NDArray[np.int64],
     damage: DamagedParts | None,
     settings: TrainSection,
+    tuner: Tuner | None = None,
 ) -> CrossFit:
     """Learn and measure fold by fold.
 
@@ -60,11 +61,13 @@ def cross_fit(
         defects: M parts, or None.
         labels: (N + M,) class of each part, normals first.
         damage: damaged copies of the normals, or None: then the statistics weigh the same.
+        tuner: fine-tunes the backbone as well, for each fold and each hidden kind; None: the head alone.
     """
     folds = min(settings.folds, len(normals))
     normal_fold = deal(len(normals), folds, settings.seed)
     defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
     rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
+    learner = Learner(rows, labels, settings, tuner)
     fold_of = np.concatenate([normal_fold, defect_fold])
     hidden = hidden_kinds(labels, folds)
     total = Moments.of(normals.whole), Moments.of(normals.windows)
@@ -76,34 +79,35 @@ def cross_fit(
     for fold in range(folds):
         kept, inside = fold_of != fold, normal_fold == fold
         what = f"learning without fold {fold + 1} of {folds}"
-        head, _ = learn_head(rows[kept], labels[kept], labels[kept] == NORMAL, settings, what)
-        scorers = _fit(head, normals, inside, total)
-        axes.append(Axes(head, scorers[0].places.frame))
-        normal_logs[inside] = _measure(scorers, normals.take(inside))
+        learned = learner.learn(kept, what)
+        seen = learned.seen_by(normals, 0)
+        scorers = _fit(learned.head, seen, inside, total)
+        axes.append(Axes(learned.head, scorers[0].places.frame, learned.tuned))
+        normal_logs[inside] = _measure(scorers, seen.take(inside))
         if damage is not None:
-            of_fold = normal_fold[damage.source] == fold
+            of_fold = normal_fold[damage.source] == fold  # only its frozen statistics are judged
             damage_logs[of_fold] = _measure(scorers, damage.features.take(of_fold))
         if defects is not None:
-            defect_logs[defect_fold == fold] = _measure(scorers, defects.take(defect_fold == fold))
+            of_fold = defect_fold == fold
+            defect_logs[of_fold] = _measure(scorers, learned.seen_by(defects, len(normals)).take(of_fold))
             for kind in hidden.get(fold, ()):
                 shown = kept & (labels != kind)
                 if other_labels(labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
                     continue  # what is left to learn from is too little to tell anything of the kind that is hidden
-                blind, _ = learn_head(
-                    rows[shown], labels[shown], labels[shown] == NORMAL, settings, f"{what} and one kind of defect"
-                )
-                scorer = _blind(scorers, blind, normals.take(~inside))
-                of_kind = defects.take(labels[len(normals) :] == kind)
-                unseen.append((fold, kind, _measure(scorer, normals.take(inside)), _measure(scorer, of_kind)))
+                blind = learner.learn(shown, f"{what} and one kind of defect")
+                seen = blind.seen_by(normals, 0)
+                scorer = _blind(scorers, blind.head, seen.take(~inside))
+                of_kind = blind.seen_by(defects, len(normals)).take(labels[len(normals) :] == kind)
+                unseen.append((fold, kind, _measure(scorer, seen.take(inside)), _measure(scorer, of_kind)))
     judgement = even() if damage is None else judge(
         normal_logs[:, 1:FIRST_PLACES], damage_logs[:, 1:FIRST_PLACES], normal_logs[:, FIRST_PLACES:],
         damage_logs[:, FIRST_PLACES:],
     )  # fmt: skip
     narrow = _Narrow(judgement)
     novelty_only = Fusion.of(narrow(normal_logs), (0.0, *judgement.weights))
-    seen = Evidence("seen", narrow(normal_logs), narrow(defect_logs))
+    shown = Evidence("seen", narrow(normal_logs), narrow(defect_logs))
     blinded = [Evidence(f"kind {kind}", narrow(good), narrow(bad)) for _, kind, good, bad in unseen]
-    share = choose_metric_weight(novelty_only, seen, blinded)
+    share = choose_metric_weight(novelty_only, shown, blinded)
     fusion = replace(novelty_only, weights=(share.weight, *judgement.weights))
     return CrossFit(tuple(axes), normal_fold, fusion, judgement, share)
 

@@ -34,7 +34,7 @@ def score_by_hand(fusion: Fusion, logs: list[float]) -> tuple[float, float, floa
 
 
 def test_the_metric_gauge_comes_first_and_the_others_are_novelty() -> None:
-    assert STATISTICS == ("metric", *NOVELTY)
+    assert ("metric", *NOVELTY) == STATISTICS
 
 
 @given(LOGS)

@@ -7,10 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from senbetsu.statistics import PART_FLOOR, VARIANCE_FLOOR, deeper, measure, places
+from senbetsu.statistics import PART_FLOOR, VARIANCE_FLOOR, Measure, Statistics, deeper, learnable
 
 Array = NDArray[np.float64]
 SIZES = [4, 5, 7, 8, 9, 17, 33]
+
+
+def measure(maps: list[torch.Tensor]) -> Statistics:
+    measured: Statistics = Measure([(x.shape[2], x.shape[3]) for x in maps]).to(maps[0].dtype)(maps)
+    return measured
 
 
 def random_maps(seed: int, *shapes: tuple[int, int, int], batch: int = 2) -> list[torch.Tensor]:
@@ -153,8 +158,14 @@ def test_places_are_the_smoothed_deeper_maps_on_the_last_ones_grid(
 ) -> None:
     assert tuple(sides[number] for number in deeper(list(sides))) == used
     maps = random_maps(1, *((2, side, side) for side in sides), batch=1)
-    found = places(maps)
+    found = measure(maps).places
     deep = maps[len(sides) - len(used) :]
     assert found.shape == (1, grid**2, 2 * len(used))
     expected = [on_grid(smoothed(channel), grid, grid).ravel() for x in deep for channel in x[0].numpy()]
     np.testing.assert_allclose(found[0].T, np.array(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_what_a_head_learns_from_is_context_and_whole() -> None:
+    maps = random_maps(5, (3, 14, 14), (2, 14, 14), (4, 7, 7))
+    measured = measure(maps)
+    np.testing.assert_allclose(learnable(maps), np.concatenate([measured.context, measured.whole], 1), rtol=1e-9)

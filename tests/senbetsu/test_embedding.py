@@ -12,8 +12,14 @@ from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.conformal import Claim
 from senbetsu.embedding import (
-    Axes, Embedding, NormalMoments, fit_scorer, load_embedding, normal_moments, save_embedding,
-)  # fmt: skip
+    Axes,
+    Embedding,
+    NormalMoments,
+    fit_scorer,
+    load_embedding,
+    normal_moments,
+    save_embedding,
+)
 from senbetsu.errors import ArtifactError
 from senbetsu.features import Features
 from senbetsu.places import PlaceFrame
@@ -105,7 +111,7 @@ def test_a_missing_tensor_is_an_error_that_says_what_to_do(tmp_path: Path, embed
     del tensors[name]
     kept = {key: value for key, value in document.items() if key not in ("schema", "kind", "sha256")}
     save_artifact(tmp_path, "embedding", tensors, kept)
-    with pytest.raises(ArtifactError, match="incomplete .* run `senbetsu train` again"):
+    with pytest.raises(ArtifactError, match=r"incomplete .* run `senbetsu train` again"):
         load_embedding(tmp_path)
 
 

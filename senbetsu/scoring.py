@@ -30,8 +30,8 @@ STATISTICS = ("metric", "whole", "windows", "places")
 NOVELTY = STATISTICS[1:]
 """The statistics of the frozen features."""
 OUTPUTS = ("score", "metric_distance", "novelty_distance", "evidence")
-"""`evidence` is the sum of all squared distances. It is for one thing: it is finite only if all of them are. Some engines'
-maximum and clamp take NaN for the smaller number, so that the score itself may hide one."""
+"""`evidence` is the sum of all squared distances and of what they are weighed by. It is for one thing: it is finite only if
+all of that is. Some engines' maximum and clamp take NaN for the smaller number, so that the score itself may hide one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,9 +257,11 @@ class ScoringNetwork(nn.Module):
             (_half_log(farthest), q.sum(1)),
         )
         logs = torch.stack([log for log, _ in measured], 1)
-        evidence = torch.stack([squared for _, squared in measured], 1).sum(1)
         # Not a matrix product: an engine that computes products in bf16 would round the logarithms to 1 / 64.
         gauges = (logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset
         metric, novelty = gauges[:, 0], gauges[:, 1]
+        # An engine may fuse a scalar with the clamp or the maximum that it meets, which then hides that it is NaN.
+        scalars = metric_rest + whole_rest + windows_rest + places_rest + fusion_gain
+        evidence = torch.stack([squared for _, squared in measured], 1).sum(1) + metric + novelty + scalars
         score = novelty + fusion_gain * metric.clamp_min(0)
         return torch.cat([torch.stack([score, metric, novelty], 1).exp(), evidence[:, None]], 1)

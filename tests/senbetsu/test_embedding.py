@@ -19,7 +19,7 @@ from senbetsu.embedding import (
     load_embedding,
     normal_moments,
     save_embedding,
-)  # fmt: skip
+)
 from senbetsu.errors import ArtifactError
 from senbetsu.features import Features
 from senbetsu.places import PlaceFrame

@@ -17,7 +17,7 @@ from senbetsu.errors import ArtifactError, ConfigError
 from senbetsu.images import find_images, fit, read_image
 from senbetsu.judge import load_judge
 from senbetsu.profile import Profile, load_profile
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring import ScorerConstants, ScoringNetwork
 
 OPENVINO = EngineChoice("openvino", "fp32", "cpu")
 TORCH = EngineChoice("torch", "fp32", "cpu")
@@ -82,19 +82,12 @@ def test_a_parts_score_does_not_depend_on_its_batch(
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 3), one_by_one, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "which",
-    [
-        "head_weight", "metric_centroid", "whole_directions", "windows_gain", "context_mean", "context_map",
-        "context_centre", "places_mean", "places_directions", "places_regression", "places_whitening", "places_gain",
-        "places_rest", "fusion_matrix", "fusion_offset", "fusion_gain",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("which", ScorerConstants._fields)
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
 def test_a_statistic_that_is_not_finite_gives_no_finite_score(
     profile: Profile, backbone: Backbone, kind: str, which: str
 ) -> None:
-    """OpenVINO's maximum takes NaN for the smaller number: the score came out finite."""
+    """OpenVINO's maximum takes NaN for the smaller number, and so does a scalar fused with it: the score came out finite."""
     constants = profile.scorer.constants()
     broken = getattr(constants, which).clone()
     broken.view(-1)[0] = torch.nan

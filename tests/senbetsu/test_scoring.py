@@ -13,7 +13,7 @@ from senbetsu.config import ModelSection
 from senbetsu.embedding import Axes, fit_scorer, normal_moments
 from senbetsu.features import Features
 from senbetsu.places import PlaceFrame
-from senbetsu.scoring import NOVELTY, STATISTICS, Fusion, Head, ScoringNetwork
+from senbetsu.scoring import Fusion, Head, ScoringNetwork
 
 FUSION = Fusion((1.0, 2.0, 3.0, 0.5), (0.3, 0.2, 0.1, 0.4), (0.7, 0.3, 0.5, 0.2))
 LOGS = st.lists(st.floats(-3, 5), min_size=4, max_size=4)
@@ -31,10 +31,6 @@ def score_by_hand(fusion: Fusion, logs: list[float]) -> tuple[float, float, floa
     novelty = sum(w * part for w, part in zip(fusion.weights[1:], z[1:], strict=True))
     score = np.exp(sigma * (novelty + fusion.weights[0] * max(z[0], 0)))
     return score, np.exp(logs[0] - fusion.log_mean[0]), np.exp(sigma * novelty)
-
-
-def test_the_metric_gauge_comes_first_and_the_others_are_novelty() -> None:
-    assert ("metric", *NOVELTY) == STATISTICS
 
 
 @given(LOGS)

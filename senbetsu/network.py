@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone, load_backbone
-from senbetsu.statistics import Statistics, learnable, measure
+from senbetsu.statistics import Measure, Statistics, learnable
 from senbetsu.tuned import TwoFold
 
 EMBEDDING_DIM = 64
@@ -25,6 +25,9 @@ class FeatureNetwork(nn.Module):
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)
         self._compute_dtype = torch.float32
+        with torch.no_grad():
+            maps = self.backbone(torch.zeros(1, 3, backbone.input_size, backbone.input_size))
+        self.measure = Measure([(x.shape[-2], x.shape[-1]) for x in maps]).float()
 
     def use(self, dtype: torch.dtype) -> None:
         """Let the backbone compute in `dtype`, channels last; what follows it stays in float32."""
@@ -38,6 +41,7 @@ class FeatureNetwork(nn.Module):
         x = (images.permute(0, 3, 1, 2).to(torch.float32) - self._mean) / self._std  # type: ignore[operator]
         x = x.to(self._compute_dtype)
         if self.tuned is None:
-            return measure([x.float() for x in self.backbone(x)])
+            measured: Statistics = self.measure([x.float() for x in self.backbone(x)])
+            return measured
         frozen, tuned = self.tuned(x)
-        return (*measure([x.float() for x in frozen]), learnable([x.float() for x in tuned]))
+        return (*self.measure([x.float() for x in frozen]), learnable([x.float() for x in tuned]))

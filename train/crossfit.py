@@ -21,7 +21,8 @@ from senbetsu.scoring import STATISTICS, Fusion, Head, Scorer
 from senbetsu.whitening import fit_isotropic
 from train.depth import Learner, Tuner
 from train.judge import REST_WEIGHTS, DamagedParts, Judgement, even, judge
-from train.labels import NORMAL, UNKNOWN
+from train.labels import NORMAL, UNKNOWN, other_labels
+from train.losses import LOSSES
 from train.share import Evidence, Share, choose_metric_weight
 
 Logs = NDArray[np.float64]
@@ -90,7 +91,10 @@ def cross_fit(
             of_fold = defect_fold == fold
             defect_logs[of_fold] = _measure(scorers, learned.seen_by(defects, len(normals)).take(of_fold))
             for kind in hidden.get(fold, ()):
-                blind = learner.learn(kept & (labels != kind), f"{what} and one kind of defect")
+                shown = kept & (labels != kind)
+                if other_labels(labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
+                    continue  # what is left to learn from is too little to tell anything of the kind that is hidden
+                blind = learner.learn(shown, f"{what} and one kind of defect")
                 seen = blind.seen_by(normals, 0)
                 scorer = _blind(scorers, blind.head, seen.take(~inside))
                 of_kind = blind.seen_by(defects, len(normals)).take(labels[len(normals) :] == kind)

@@ -45,12 +45,47 @@ def deal(count: int, folds: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(np.arange(count) % folds)
 
 
+class Ground:
+    """What the folds give without a head: who is in which, the whitenings, and the distances of frozen statistics.
+
+    Nothing in it depends on what is shown as a defect, so that one ground serves any number of learnings from the same
+    normal parts, and each part is measured once in a fold.
+    """
+
+    def __init__(self, normals: Features, settings: TrainSection) -> None:
+        self.normals = normals
+        self.normal_fold = deal(len(normals), min(settings.folds, len(normals)), settings.seed)
+        self._total = Moments.of(normals.whole), Moments.of(normals.windows)
+        self._scorers: dict[int, list[Scorer]] = {}
+        self._frozen: dict[tuple[int, str], Logs] = {}
+
+    def scorers(self, fold: int, head: Head) -> list[Scorer]:
+        """With this head, fitted without the normal parts of the fold; they differ as REST_WEIGHTS do."""
+        inside = self.normal_fold == fold
+        if fold not in self._scorers:
+            self._scorers[fold] = _fit(head, self.normals, inside, self._total)
+        metric = fit_isotropic(Moments.of(head.embed(self.normals.head_rows[~inside])))
+        return [replace(scorer, head=head, metric=metric) for scorer in self._scorers[fold]]
+
+    def measure(self, fold: int, scorers: Sequence[Scorer], parts: Features) -> Logs:
+        """Log distances (N, 3 + R): metric, whole, windows, then places by each of REST_WEIGHTS; by the fold's scorers."""
+        if len(parts) == 0:
+            return _empty(0)
+        new = np.array([i for i, sha256 in enumerate(parts.sha256) if (fold, sha256) not in self._frozen], int)
+        rows = _measure_frozen(scorers, parts.take(new))
+        self._frozen.update({(fold, parts.sha256[i]): row for i, row in zip(new, rows, strict=True)})
+        frozen = np.stack([self._frozen[fold, sha256] for sha256 in parts.sha256])
+        metric = np.log(scorers[0].metric.distance(scorers[0].head.embed(parts.head_rows)[:, None]))
+        return np.column_stack([metric, frozen])
+
+
 def cross_fit(
     normals: Features,
     defects: Features | None,
     labels: NDArray[np.int64],
     damage: DamagedParts | None,
     settings: TrainSection,
+    ground: Ground | None = None,
 ) -> CrossFit:
     """Learn and measure fold by fold.
 
@@ -59,14 +94,16 @@ def cross_fit(
         defects: M parts, or None.
         labels: (N + M,) class of each part, normals first.
         damage: damaged copies of the normals, or None: then the statistics weigh the same.
+        settings: seed, folds, and how the head is learned.
+        ground: of the same normals, seed and folds, where there is one already.
     """
     folds = min(settings.folds, len(normals))
-    normal_fold = deal(len(normals), folds, settings.seed)
+    ground = Ground(normals, settings) if ground is None else ground
+    normal_fold = ground.normal_fold
     defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
     rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
     fold_of = np.concatenate([normal_fold, defect_fold])
     hidden = hidden_kinds(labels, folds)
-    total = Moments.of(normals.whole), Moments.of(normals.windows)
     axes: list[Axes] = []
     normal_logs = _empty(len(normals))
     defect_logs = _empty(len(labels) - len(normals))
@@ -76,22 +113,24 @@ def cross_fit(
         kept, inside = fold_of != fold, normal_fold == fold
         what = f"learning without fold {fold + 1} of {folds}"
         head, _ = learn_head(rows[kept], labels[kept], labels[kept] == NORMAL, settings, what)
-        scorers = _fit(head, normals, inside, total)
+        scorers = ground.scorers(fold, head)
         axes.append(Axes(head, scorers[0].places.frame))
-        normal_logs[inside] = _measure(scorers, normals.take(inside))
+        normal_logs[inside] = ground.measure(fold, scorers, normals.take(inside))
         if damage is not None:
             of_fold = normal_fold[damage.source] == fold
-            damage_logs[of_fold] = _measure(scorers, damage.features.take(of_fold))
+            damage_logs[of_fold] = ground.measure(fold, scorers, damage.features.take(of_fold))
         if defects is not None:
-            defect_logs[defect_fold == fold] = _measure(scorers, defects.take(defect_fold == fold))
+            defect_logs[defect_fold == fold] = ground.measure(fold, scorers, defects.take(defect_fold == fold))
             for kind in hidden.get(fold, ()):
                 blind, _ = learn_head(
                     rows[kept & (labels != kind)], labels[kept & (labels != kind)],
                     labels[kept & (labels != kind)] == NORMAL, settings, f"{what} and one kind of defect",
                 )  # fmt: skip
-                scorer = _blind(scorers, blind, normals.take(~inside))
+                scorer = ground.scorers(fold, blind)
                 of_kind = defects.take(labels[len(normals) :] == kind)
-                unseen.append((fold, kind, _measure(scorer, normals.take(inside)), _measure(scorer, of_kind)))
+                unseen.append(
+                    (fold, kind, ground.measure(fold, scorer, normals.take(inside)), ground.measure(fold, scorer, of_kind))
+                )
     judgement = even() if damage is None else judge(
         normal_logs[:, 1:FIRST_PLACES], damage_logs[:, 1:FIRST_PLACES], normal_logs[:, FIRST_PLACES:],
         damage_logs[:, FIRST_PLACES:],
@@ -132,18 +171,12 @@ def _fit(head: Head, normals: Features, inside: NDArray[np.bool_], total: tuple[
     return [first, *others]
 
 
-def _blind(scorers: Sequence[Scorer], head: Head, kept: Features) -> list[Scorer]:
-    metric = fit_isotropic(Moments.of(head.embed(kept.head_rows)))
-    return [replace(scorer, head=head, metric=metric) for scorer in scorers]
-
-
-def _measure(scorers: Sequence[Scorer], parts: Features) -> Logs:
-    """Log distances (N, 3 + R): metric, whole, windows, then places by each of REST_WEIGHTS."""
-    if len(parts) == 0:
-        return _empty(0)
-    first = scorers[0].log_distances(*parts.statistics)
-    others = [np.log(scorer.places.distance(parts.context, parts.places)) for scorer in scorers[1:]]
-    return np.column_stack([first, *others])
+def _measure_frozen(scorers: Sequence[Scorer], parts: Features) -> Logs:
+    """Log distances (N, 2 + R) of the frozen statistics: whole, windows, then places by each of REST_WEIGHTS."""
+    first = scorers[0]
+    columns = [first.whole.distance(parts.whole[:, None]), first.windows.distance(parts.windows)]
+    columns += [scorer.places.distance(parts.context, parts.places) for scorer in scorers]
+    return np.log(np.column_stack(columns))
 
 
 @dataclass(frozen=True, slots=True)

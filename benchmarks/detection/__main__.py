@@ -1,0 +1,105 @@
+"""What is found on real parts: `PYTHONPATH=. python -m benchmarks.detection --data DIR`.
+
+DIR holds a folder for each set and `splits/SET.json`. Every run is kept in benchmarks/results/detection.json as soon as it is
+done; called again, the script goes on with those that are missing (`--afresh` drops what is there). In the end the bars are
+printed; benchmarks/detection/page.py writes docs/detection.md from the file.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.conditions import RESULTS, conditions
+from benchmarks.detection.bars import bars
+from benchmarks.detection.gauges import Bench
+from benchmarks.detection.parts import Parts, load_parts
+from benchmarks.detection.settings import SETTINGS, Unit, counted_normals, fit_seed, taught_and_tested, units
+from senbetsu.backbone import Backbone, find_backbone
+from senbetsu.config import ModelSection
+from train.health import CollapsedError
+
+FILE = RESULTS / "detection.json"
+SETS = ("magnetic_tile", "cookies", "elpv")
+
+
+def measure(unit: Unit, parts: Parts, backbone: Backbone, benches: dict[Any, Bench]) -> dict[str, Any]:
+    """One run; benches that others may use again are kept."""
+    whole = unit.setting in ("whole", "normals counted")
+    key = (unit.set, fit_seed(unit), whole, unit.case if unit.setting == "normals counted" else "")
+    kinds = [parts.kinds[number] for number in parts.kind]
+    if key not in benches:
+        nobody = np.zeros(0, np.int64)
+        if unit.setting == "normals counted":
+            fit, calibration = parts.train.take(counted_normals(unit, len(parts.train))), parts.train.take(nobody)
+        elif whole:
+            fit, calibration = parts.train, parts.train.take(nobody)
+        else:
+            fit, calibration = parts.train.take(~parts.is_calibration), parts.train.take(parts.is_calibration)
+        for old in [old for old in benches if old[2]]:
+            del benches[old]
+        benches[key] = Bench(backbone, fit, calibration, parts.test, parts.defects, kinds, fit_seed(unit))
+    return benches[key].measure(*taught_and_tested(unit, kinds))
+
+
+def keep(found: dict[Unit, dict[str, Any]]) -> None:
+    """Write what there is, a line for each run, in a fixed order."""
+    rows = [{**unit._asdict(), **figures} for unit, figures in sorted(found.items())]
+    head = {
+        "conditions": conditions(),
+        "scores": "numpy reference on fp32 features, EfficientNet-Lite0, 224 px",
+        "bars": bars(rows),
+    }
+    text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n ]\n}\n"
+    temporary = FILE.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(FILE)
+
+
+def stored() -> dict[Unit, dict[str, Any]]:
+    """What is there."""
+    if not FILE.exists():
+        return {}
+    rows = json.loads(FILE.read_text(encoding="utf-8"))["runs"]
+    return {Unit(*(row.pop(name) for name in Unit._fields)): row for row in rows}
+
+
+def main() -> None:
+    """The benchmark."""
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--data", type=Path, required=True, help="folder sets and splits/")
+    command.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    command.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
+    command.add_argument("--seeds", type=int, default=99, help="the first so many seeds only")
+    command.add_argument("--afresh", action="store_true", help="drop the runs that are kept")
+    given = command.parse_args()
+    found = {} if given.afresh else stored()
+    backbone = find_backbone(ModelSection())
+    for name in given.sets:
+        parts = load_parts(given.data, name, backbone)
+        benches: dict[Any, Bench] = {}
+        for setting in given.settings:
+            for unit in units(name, setting, parts.kinds, len(parts.train)):
+                if unit in found or unit.seed >= given.seeds:
+                    continue
+                began = time.monotonic()
+                try:
+                    found[unit] = measure(unit, parts, backbone, benches)
+                except CollapsedError as error:
+                    found[unit] = {"error": str(error), "methods": {}}
+                keep(found)
+                figures = {
+                    method: f"{run['auroc']['all']:.4f} {run['recall_calibrated']['all']:.3f} {run['false_rejects']:.4f}"
+                    for method, run in found[unit]["methods"].items()
+                }
+                print(*unit, f"{time.monotonic() - began:.1f} s", figures, flush=True)
+    keep(found)
+    for bar in bars([{**unit._asdict(), **figures} for unit, figures in sorted(found.items())]):
+        print("met   " if bar["met"] else "MISSED", bar["bar"], bar["value"], sep=" | ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""From scores to figures: the threshold that knows the test normals, recall, intervals of paired differences. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from senbetsu.auroc import auroc
+
+ALL = "all"
+Scores = NDArray[np.floating]
+
+
+def rejected_share(scores: Scores, threshold: float) -> float:
+    """Share of scores (N,) that the product rejects: not (score <= threshold)."""
+    return float((~(scores <= threshold)).mean())
+
+
+def informed_threshold(normal: Scores, rate: float) -> float:
+    """The lowest score of (N,) test normals above which lie at most `rate` of them: what no user can know."""
+    ordered = np.sort(normal)
+    return float(ordered[len(ordered) - 1 - int(np.floor(rate * len(ordered) + 1e-9))])
+
+
+def by_kind(kind: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Masks (D,) of all defects and of each kind, where there are two or more."""
+    of = np.array(kind)
+    kinds = list(dict.fromkeys(kind))
+    masks = {ALL: np.ones(len(of), bool)}
+    return masks | ({name: of == name for name in kinds} if len(kinds) > 1 else {})
+
+
+def figures_of(normal: Scores, defect: Scores, kind: Sequence[str], threshold: float) -> dict[str, Any]:
+    """What one method does: scores of test normals (N,), of defects (D,), each one's kind, and the calibrated threshold."""
+    informed = informed_threshold(normal, 0.01)
+    masks = by_kind(kind)
+    return {
+        "auroc": {name: round(auroc(normal, defect[mask]), 5) for name, mask in masks.items()},
+        "recall_calibrated": {name: round(rejected_share(defect[mask], threshold), 5) for name, mask in masks.items()},
+        "recall_informed": {name: round(rejected_share(defect[mask], informed), 5) for name, mask in masks.items()},
+        "false_rejects": round(rejected_share(normal, threshold), 5),
+        "false_rejects_counted": int((~(normal <= threshold)).sum()),
+    }
+
+
+def mean_and_range(values: Sequence[float]) -> dict[str, float]:
+    """Mean, lowest, highest, and of how many."""
+    return {"mean": float(np.mean(values)), "min": min(values), "max": max(values), "runs": len(values)}
+
+
+def paired_interval(differences: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
+    """Mean of paired differences and Student's t interval of it, two-sided; at least two differences."""
+    values = np.asarray(differences, np.float64)
+    half = float(student.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    mean = float(values.mean())
+    return {"mean": mean, "low": mean - half, "high": mean + half, "runs": len(values)}
+
+
+def summary(units: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    """Mean and range over units (one a seed) of one method's figures."""
+    runs = [unit["methods"][method] for unit in units if method in unit["methods"]]
+    if not runs:
+        return {}
+    nested = {
+        key: {name: mean_and_range([run[key][name] for run in runs]) for name in runs[0][key]}
+        for key in ("auroc", "recall_calibrated", "recall_informed")
+    }
+    return {**nested, "false_rejects": mean_and_range([run["false_rejects"] for run in runs])}

@@ -4,9 +4,9 @@ Held-out normal parts stand against copies of the same parts that were damaged o
 models that were fitted without them. The judge decides two things: how much of a place counts that its leading directions
 leave over (senbetsu.places), and how much each statistic weighs,
 
-    w_s = 1/2 (1 / 3) + 1/2 softmax(AUROC_s / T)_s
+    w_s = E / 3 + (1 - E) softmax(AUROC_s / T)_s
 
-half of it spread evenly, since real damage is not ours. Nothing learns from the damage here.
+two thirds of it (E) spread evenly, since real damage is not ours. Nothing learns from the damage here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,8 +26,9 @@ from train.damage.table import damaged
 REST_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 """Candidates for what is left over at a place."""
 EVEN_REST_WEIGHT = 0.3
+EVEN_SHARE = 2 / 3
 TEMPERATURE = 0.03
-"""A statistic whose AUROC is higher by this weighs e times as much in the judged half."""
+"""A statistic whose AUROC is higher by this weighs e times as much in the judged share."""
 
 Picture = NDArray[np.uint8]
 
@@ -106,5 +107,5 @@ def judge(
     sees = [auroc(normal[:, s], damage[:, s]) for s in range(normal.shape[1])]
     sees.append(auroc(normal_places[:, column], damage_places[:, column]))
     judged = np.exp((np.array(sees) - max(sees)) / TEMPERATURE)
-    weights = 0.5 / len(sees) + 0.5 * judged / judged.sum()
+    weights = EVEN_SHARE / len(sees) + (1 - EVEN_SHARE) * judged / judged.sum()
     return Judgement(tuple(map(float, weights)), rest, dict(zip(NOVELTY, sees, strict=True)), by_rest)

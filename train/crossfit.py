@@ -53,18 +53,21 @@ class Ground:
     """
 
     def __init__(self, normals: Features, settings: TrainSection) -> None:
-        self.normals = normals
         self.normal_fold = deal(len(normals), min(settings.folds, len(normals)), settings.seed)
         self._total = Moments.of(normals.whole), Moments.of(normals.windows)
         self._scorers: dict[int, list[Scorer]] = {}
         self._frozen: dict[tuple[int, str], Logs] = {}
 
-    def scorers(self, fold: int, head: Head) -> list[Scorer]:
-        """With this head, fitted without the normal parts of the fold; they differ as REST_WEIGHTS do."""
+    def scorers(self, fold: int, head: Head, normals: Features) -> list[Scorer]:
+        """With this head, fitted without the normal parts of the fold; they differ as REST_WEIGHTS do.
+
+        Args:
+            normals: all of them, with the rows that this head maps.
+        """
         inside = self.normal_fold == fold
         if fold not in self._scorers:
-            self._scorers[fold] = _fit(head, self.normals, inside, self._total)
-        metric = fit_isotropic(Moments.of(head.embed(self.normals.head_rows[~inside])))
+            self._scorers[fold] = _fit(head, normals, inside, self._total)
+        metric = fit_isotropic(Moments.of(head.embed(normals.head_rows[~inside])))
         return [replace(scorer, head=head, metric=metric) for scorer in self._scorers[fold]]
 
     def measure(self, fold: int, scorers: Sequence[Scorer], parts: Features) -> Logs:
@@ -113,7 +116,7 @@ def cross_fit(
         kept, inside = fold_of != fold, normal_fold == fold
         what = f"learning without fold {fold + 1} of {folds}"
         head, _ = learn_head(rows[kept], labels[kept], labels[kept] == NORMAL, settings, what)
-        scorers = ground.scorers(fold, head)
+        scorers = ground.scorers(fold, head, normals)
         axes.append(Axes(head, scorers[0].places.frame))
         normal_logs[inside] = ground.measure(fold, scorers, normals.take(inside))
         if damage is not None:
@@ -126,10 +129,15 @@ def cross_fit(
                     rows[kept & (labels != kind)], labels[kept & (labels != kind)],
                     labels[kept & (labels != kind)] == NORMAL, settings, f"{what} and one kind of defect",
                 )  # fmt: skip
-                scorer = ground.scorers(fold, blind)
+                scorer = ground.scorers(fold, blind, normals)
                 of_kind = defects.take(labels[len(normals) :] == kind)
                 unseen.append(
-                    (fold, kind, ground.measure(fold, scorer, normals.take(inside)), ground.measure(fold, scorer, of_kind))
+                    (
+                        fold,
+                        kind,
+                        ground.measure(fold, scorer, normals.take(inside)),
+                        ground.measure(fold, scorer, of_kind),
+                    )
                 )
     judgement = even() if damage is None else judge(
         normal_logs[:, 1:FIRST_PLACES], damage_logs[:, 1:FIRST_PLACES], normal_logs[:, FIRST_PLACES:],

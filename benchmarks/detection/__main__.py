@@ -7,6 +7,7 @@ printed; benchmarks/detection/page.py writes docs/detection.md from the file.
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,18 @@ def measure(unit: Unit, parts: Parts, backbone: Backbone, benches: dict[Any, Ben
 
 
 def keep(found: dict[Unit, dict[str, Any]]) -> None:
-    """Write what there is, a line for each run, in a fixed order."""
+    """Write what there is, a line for each run, in a fixed order; with what another process has written meanwhile."""
+    found.update({unit: figures for unit, figures in stored().items() if unit not in found})
     rows = [{**unit._asdict(), **figures} for unit, figures in sorted(found.items())]
     head = {
         "conditions": conditions(),
         "scores": "numpy reference on fp32 features, EfficientNet-Lite0, 224 px",
         "bars": bars(rows),
     }
-    text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n ]\n}\n"
-    temporary = FILE.with_suffix(".tmp")
+    text = (
+        json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n ]\n}\n"
+    )
+    temporary = FILE.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(FILE)
 
@@ -76,7 +80,9 @@ def main() -> None:
     command.add_argument("--seeds", type=int, default=99, help="the first so many seeds only")
     command.add_argument("--afresh", action="store_true", help="drop the runs that are kept")
     given = command.parse_args()
-    found = {} if given.afresh else stored()
+    if given.afresh:
+        FILE.unlink(missing_ok=True)
+    found = stored()
     backbone = find_backbone(ModelSection())
     for name in given.sets:
         parts = load_parts(given.data, name, backbone)

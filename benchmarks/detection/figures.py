@@ -1,6 +1,6 @@
 """From scores to figures: the threshold that knows the test normals, recall, intervals of paired differences. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,26 +45,9 @@ def figures_of(normal: Scores, defect: Scores, kind: Sequence[str], threshold: f
     }
 
 
-def mean_and_range(values: Sequence[float]) -> dict[str, float]:
-    """Mean, lowest, highest, and of how many."""
-    return {"mean": float(np.mean(values)), "min": min(values), "max": max(values), "runs": len(values)}
-
-
 def paired_interval(differences: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
     """Mean of paired differences and Student's t interval of it, two-sided; at least two differences."""
     values = np.asarray(differences, np.float64)
     half = float(student.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     mean = float(values.mean())
     return {"mean": mean, "low": mean - half, "high": mean + half, "runs": len(values)}
-
-
-def summary(units: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    """Mean and range over units (one a seed) of one method's figures."""
-    runs = [unit["methods"][method] for unit in units if method in unit["methods"]]
-    if not runs:
-        return {}
-    nested = {
-        key: {name: mean_and_range([run[key][name] for run in runs]) for name in runs[0][key]}
-        for key in ("auroc", "recall_calibrated", "recall_informed")
-    }
-    return {**nested, "false_rejects": mean_and_range([run["false_rejects"] for run in runs])}

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from benchmarks.detection.figures import figures_of
 from benchmarks.detection.rivals import Softmax, learn_softmax, mean_distance
 from senbetsu.backbone import Backbone
-from senbetsu.conformal import make_claim, threshold_at
 from senbetsu.config import TrainSection
+from senbetsu.conformal import make_claim, threshold_at
 from senbetsu.embedding import Axes, NormalMoments, fit_scorer, normal_moments
 from senbetsu.features import Features
 from senbetsu.moments import Moments
@@ -61,7 +61,9 @@ class _Model:
         if (rest_weight, what) not in self._logs:
             self._logs[rest_weight, what] = scorer.log_distances(*parts.statistics)[:, 1:]
         metric = fit_isotropic(Moments.of(head.embed(self.kept.head_rows)))
-        return np.column_stack([np.log(metric.distance(head.embed(parts.head_rows)[:, None])), self._logs[rest_weight, what]])
+        return np.column_stack(
+            [np.log(metric.distance(head.embed(parts.head_rows)[:, None])), self._logs[rest_weight, what]]
+        )
 
 
 _NO_FUSION: Any = None
@@ -151,7 +153,7 @@ class Bench:
         """Log distances of a fold's parts by a model made without them, as `calibrate` does."""
         axes, rest = crossed.axes[fold], crossed.judgement.rest_weight
         if len(self.calibration) == 0:
-            wide = self.ground.measure(fold, self.ground.scorers(fold, axes.head), self._all.take(inside))
+            wide = self.ground.measure(fold, self.ground.scorers(fold, axes.head, self.fit), self._all.take(inside))
             return np.column_stack([wide[:, :FIRST_PLACES], wide[:, FIRST_PLACES + REST_WEIGHTS.index(rest)]])
         if fold not in self._of_fold:
             self._of_fold[fold] = _Model(axes.frame, self._all.take(~inside))
@@ -161,7 +163,9 @@ class Bench:
         if self.claim.method == "split":
             calibration = mean_distance(self.fit, self.calibration)
         else:
-            calibration = self._held_out(lambda _, inside: mean_distance(self._all.take(~inside), self._all.take(inside)))
+            calibration = self._held_out(
+                lambda _, inside: mean_distance(self._all.take(~inside), self._all.take(inside))
+            )
         return calibration, mean_distance(self._all, self.test), mean_distance(self._all, self.defects)
 
     def _softmax(self, shown: Features, of_shown: NDArray[np.int64]) -> tuple[Scores, Scores, Scores]:

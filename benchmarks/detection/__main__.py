@@ -78,6 +78,7 @@ def main() -> None:
     command.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     command.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     command.add_argument("--seeds", type=int, default=99, help="the first so many seeds only")
+    command.add_argument("--cases", nargs="+", help="kinds left out, or numbers of parts: these only")
     command.add_argument("--afresh", action="store_true", help="drop the runs that are kept")
     given = command.parse_args()
     if given.afresh:
@@ -89,7 +90,7 @@ def main() -> None:
         benches: dict[Any, Bench] = {}
         for setting in given.settings:
             for unit in units(name, setting, parts.kinds, len(parts.train)):
-                if unit in found or unit.seed >= given.seeds:
+                if unit in found or unit.seed >= given.seeds or (given.cases and unit.case not in given.cases):
                     continue
                 began = time.monotonic()
                 try:

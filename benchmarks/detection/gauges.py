@@ -176,9 +176,7 @@ class Bench:
             shown_fold = deal(len(shown), int(self.ground.normal_fold.max()) + 1, self.settings.seed + 1)
 
             def held_out(fold: int, inside: NDArray[np.bool_]) -> Scores:
-                others = shown_fold != fold
-                if not others.any():
-                    return model.scores(self._all.take(inside))
+                others = shown_fold != fold if len(shown) > 1 else np.ones(1, bool)
                 kept = self.ground.normal_fold != fold
                 return self._classifier(kept, shown.take(others), of_shown[others]).scores(self._all.take(inside))
 

@@ -107,7 +107,7 @@ class Bench:
         methods = {}
         for name, (calibration, test, defect) in scores.items():
             threshold = threshold_at(calibration.tolist(), self.claim.k)
-            methods[name] = figures_of(test, defect[tested], tested_kinds, threshold)
+            methods[name] = figures_of(calibration, test, defect[tested], tested_kinds, threshold)
         return {
             "normals": len(self.fit),
             "calibration": len(self.calibration),

@@ -31,13 +31,15 @@ def of() -> Iterator[Any]:
 def test_recall_and_auroc_of_each_kind_are_those_of_scikit_learn(of: Any) -> None:
     random = np.random.default_rng(0)
     normal, defect = random.normal(0, 1, 80).round(1), random.normal(1, 1, len(KINDS)).round(1)
-    found = of("figures").figures_of(normal, defect, KINDS, 1.3)
+    found = of("figures").figures_of(normal[:50], normal, defect, KINDS, 1.3)
     assert set(found["auroc"]) == {"all", *KINDS}
     for kind in found["auroc"]:
         mine = defect[[kind in ("all", one) for one in KINDS]]
         scores, truth = np.r_[normal, mine], np.r_[np.zeros(len(normal)), np.ones(len(mine))]
         assert found["auroc"][kind] == pytest.approx(roc_auc_score(truth, scores), abs=1e-5)
         assert found["recall_calibrated"][kind] == pytest.approx(recall_score(truth, scores > 1.3), abs=1e-5)
+        above = scores > np.percentile(normal[:50], 99)
+        assert found["recall_quantile"][kind] == pytest.approx(recall_score(truth, above), abs=1e-5)
     assert found["false_rejects_counted"] == sum(score > 1.3 for score in normal)
 
 

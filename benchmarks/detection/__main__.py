@@ -18,9 +18,18 @@ from benchmarks.conditions import RESULTS, conditions
 from benchmarks.detection.bars import bars
 from benchmarks.detection.gauges import Bench
 from benchmarks.detection.parts import Parts, load_parts
-from benchmarks.detection.settings import SETTINGS, Unit, counted_normals, fit_seed, taught_and_tested, units
+from benchmarks.detection.settings import (
+    FEW,
+    SEEDS,
+    SETTINGS,
+    Unit,
+    counted_normals,
+    fit_seed,
+    taught_and_tested,
+    units,
+)
 from senbetsu.backbone import Backbone, find_backbone
-from senbetsu.config import ModelSection
+from senbetsu.config import ModelSection, TrainSection
 from train.health import CollapsedError
 
 FILE = RESULTS / "detection.json"
@@ -40,9 +49,10 @@ def measure(unit: Unit, parts: Parts, backbone: Backbone, benches: dict[Any, Ben
             fit, calibration = parts.train, parts.train.take(nobody)
         else:
             fit, calibration = parts.train.take(~parts.is_calibration), parts.train.take(parts.is_calibration)
-        for old in [old for old in benches if old[2]]:
+        for old in [old for old in benches if old[2]]:  # these serve one run each
             del benches[old]
-        benches[key] = Bench(backbone, fit, calibration, parts.test, parts.defects, kinds, fit_seed(unit))
+        settings = TrainSection(seed=fit_seed(unit))
+        benches[key] = Bench(backbone, fit, calibration, parts.test, parts.defects, kinds, settings)
     return benches[key].measure(*taught_and_tested(unit, kinds))
 
 
@@ -77,7 +87,7 @@ def main() -> None:
     command.add_argument("--data", type=Path, required=True, help="folder sets and splits/")
     command.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     command.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
-    command.add_argument("--seeds", type=int, default=99, help="the first so many seeds only")
+    command.add_argument("--seeds", type=int, default=max(SEEDS, *FEW.values()), help="the first so many only")
     command.add_argument("--cases", nargs="+", help="kinds left out, or numbers of parts: these only")
     command.add_argument("--afresh", action="store_true", help="drop the runs that are kept")
     given = command.parse_args()

@@ -52,6 +52,7 @@ def figures_of(
         "informed": informed_threshold(normal, 0.01),
     }
     return {
+        "threshold": float(f"{threshold:.7g}"),
         "auroc": {name: round(auroc(normal, defect[mask]), 5) for name, mask in masks.items()},
         **{
             f"recall_{rule}": {name: round(rejected_share(defect[mask], at), 5) for name, mask in masks.items()}

@@ -26,7 +26,7 @@ from senbetsu.moments import Moments
 from senbetsu.places import PlaceFrame, fit_places
 from senbetsu.scoring import Head, Scorer
 from senbetsu.whitening import fit_isotropic
-from train.crossfit import FIRST_PLACES, CrossFit, Ground, cross_fit, deal
+from train.crossfit import FIRST_PLACES, PLAIN, CrossFit, Ground, cross_fit, deal
 from train.head import learn_head
 from train.judge import REST_WEIGHTS, damage_parts
 
@@ -37,7 +37,7 @@ GAUGES = ("fused", "metric", "novelty")
 
 @dataclass(slots=True, eq=False)
 class _Model:
-    """Whitenings of `kept` in `frame`; what they measure is kept, so that another head costs little."""
+    """Whitenings of `kept` in `frame`; what they measure is stored, so that another head costs little. It does not fuse."""
 
     frame: PlaceFrame
     kept: Features
@@ -53,7 +53,7 @@ class _Model:
         if rest_weight not in self._scorers:
             known = next(iter(self._scorers.values()), None)
             self._scorers[rest_weight] = (
-                fit_scorer(axes, self._moments, _NO_FUSION, rest_weight)
+                fit_scorer(axes, self._moments, PLAIN, rest_weight)
                 if known is None
                 else replace(known, places=fit_places(self.frame, self._moments.places, rest_weight))
             )
@@ -66,21 +66,17 @@ class _Model:
         )
 
 
-_NO_FUSION: Any = None
-"""A model here gives distances; they are fused with what `cross_fit` found."""
-
-
 class Bench:
-    """One choice of normal parts and one seed; `measure` teaches it some of the defects and tests it on others."""
+    """One choice of normal parts and settings; `measure` teaches it some of the defects and tests it on others."""
 
     def __init__(
         self, backbone: Backbone, fit: Features, calibration: Features, test: Features, defects: Features,
-        kinds: list[str], seed: int,
+        kinds: list[str], settings: TrainSection,
     ) -> None:  # fmt: skip
-        self.settings = TrainSection(seed=seed)
+        self.settings = settings
         self.fit, self.calibration, self.test, self.defects, self.kinds = fit, calibration, test, defects, kinds
-        self.damage = damage_parts(fit, backbone, self.settings.judge_pictures, seed)
-        self.ground = Ground(fit, self.settings)
+        self.damage = damage_parts(fit, backbone, settings.judge_pictures, settings.seed)
+        self.ground = Ground(fit, settings)
         self.claim, _ = make_claim(len(calibration), len(fit) + len(calibration), None, None)
         frame = PlaceFrame.of(fit.context, fit.places)
         is_split = self.claim.method == "split"

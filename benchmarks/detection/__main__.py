@@ -56,10 +56,9 @@ def measure(unit: Unit, parts: Parts, backbone: Backbone, benches: dict[Any, Ben
     return benches[key].measure(*taught_and_tested(unit, kinds))
 
 
-def keep(found: dict[Unit, dict[str, Any]]) -> None:
-    """Write what there is, a line for each run, in a fixed order; with what another process has written meanwhile."""
-    found.update({unit: figures for unit, figures in stored().items() if unit not in found})
-    rows = [{**unit._asdict(), **figures} for unit, figures in sorted(found.items())]
+def keep(measured: dict[Unit, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put what this process has measured to what the file holds by now: a line for each run, in a fixed order."""
+    rows = [{**unit._asdict(), **figures} for unit, figures in sorted({**stored(), **measured}.items())]
     head = {
         "conditions": conditions(),
         "scores": "numpy reference on fp32 features, EfficientNet-Lite0, 224 px",
@@ -71,6 +70,7 @@ def keep(found: dict[Unit, dict[str, Any]]) -> None:
     temporary = FILE.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(FILE)
+    return rows
 
 
 def stored() -> dict[Unit, dict[str, Any]]:
@@ -93,28 +93,31 @@ def main() -> None:
     given = command.parse_args()
     if given.afresh:
         FILE.unlink(missing_ok=True)
-    found = stored()
+    there, measured = stored(), dict[Unit, dict[str, Any]]()
     backbone = find_backbone(ModelSection())
     for name in given.sets:
         parts = load_parts(given.data, name, backbone)
         benches: dict[Any, Bench] = {}
         for setting in given.settings:
             for unit in units(name, setting, parts.kinds, len(parts.train)):
-                if unit in found or unit.seed >= given.seeds or (given.cases and unit.case not in given.cases):
+                if (
+                    unit in there
+                    or unit.seed >= given.seeds
+                    or (given.cases and unit.case and unit.case not in given.cases)
+                ):
                     continue
                 began = time.monotonic()
                 try:
-                    found[unit] = measure(unit, parts, backbone, benches)
+                    measured[unit] = measure(unit, parts, backbone, benches)
                 except CollapsedError as error:
-                    found[unit] = {"error": str(error), "methods": {}}
-                keep(found)
+                    measured[unit] = {"error": str(error), "methods": {}}
+                keep(measured)
                 figures = {
                     method: f"{run['auroc']['all']:.4f} {run['recall_calibrated']['all']:.3f} {run['false_rejects']:.4f}"
-                    for method, run in found[unit]["methods"].items()
+                    for method, run in measured[unit]["methods"].items()
                 }
                 print(*unit, f"{time.monotonic() - began:.1f} s", figures, flush=True)
-    keep(found)
-    for bar in bars([{**unit._asdict(), **figures} for unit, figures in sorted(found.items())]):
+    for bar in bars(keep(measured)):
         print("met   " if bar["met"] else "MISSED", bar["bar"], bar["value"], sep=" | ")
 
 

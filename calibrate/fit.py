@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.parts import Part
+from senbetsu.backbone import Backbone
 from senbetsu.conformal import Claim
 from senbetsu.embedding import Axes, Embedding, NormalMoments, fit_scorer, normal_moments
 from senbetsu.engine import EngineChoice, build_engine
@@ -34,14 +35,14 @@ def fit_and_score(
     if claim.method == "split":
         scorer = fit_scorer(embedding.axes, embedding.moments, embedding.fusion, embedding.rest_weight)
         unseen = [part for part in parts if part.fold is None]
-        return scorer, unseen, _scores(scorer, embedding, unseen, choice, threads, "scoring")
+        return scorer, unseen, _scores(scorer, embedding.backbone, unseen, choice, threads, "scoring")
     return _cross(embedding, parts, choice, threads)
 
 
 def _scores(
-    scorer: Scorer, embedding: Embedding, parts: Sequence[Part], choice: EngineChoice, threads: int, what: str
+    scorer: Scorer, backbone: Backbone, parts: Sequence[Part], choice: EngineChoice, threads: int, what: str
 ) -> NDArray[np.float64]:
-    engine = build_engine(scorer, embedding.backbone, choice, threads, (BATCH,))
+    engine = build_engine(scorer, backbone, choice, threads, (BATCH,))
     results = list(score_pictures(engine, [part.path for part in parts], what))
     for result in results:
         if result.error is not None:
@@ -62,11 +63,14 @@ def _cross(
         inside = folds == fold
         if not inside.any():
             continue
-        without = _without(total, features, inside, axes)
+        backbone = axes.backbone(embedding.backbone)
+        # A fold's own tuned backbone sees all parts otherwise.
+        seen_by_fold = features if axes.tuned is None else extract_features(features.paths, backbone, "features")
+        without = _without(total, seen_by_fold, inside, axes)
         scorer = fit_scorer(axes, without, embedding.fusion, embedding.rest_weight)
         held_out = [part for part, is_in in zip(parts, inside, strict=True) if is_in]
         what = f"scoring fold {fold + 1} of {len(embedding.fold_axes)}"
-        scores[inside] = _scores(scorer, embedding, held_out, choice, threads, what)
+        scores[inside] = _scores(scorer, backbone, held_out, choice, threads, what)
     return fit_scorer(embedding.axes, total, embedding.fusion, embedding.rest_weight), list(parts), scores
 
 

@@ -89,6 +89,22 @@ class TrainSection(Section):
     """Parts that judge what was learned are left out of learning, one fold after the other."""
     judge_pictures: Annotated[int, Field(ge=0, le=100_000)] = 270
     """Copies of normal parts, damaged on purpose, that judge which statistic sees damage best; 0: all weigh the same."""
+    depth: Literal["head", "blocks", "all"] = "head"
+    """What is learned: a head on the frozen features, or the backbone's last blocks or all of it together with the head."""
+    tuned_blocks: Annotated[int, Field(ge=1, le=64)] = 2
+    """depth blocks: how many of the backbone's last stages (those whose maps are used) are learned."""
+    tune_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """depth blocks and all: gradient steps, after the head's own."""
+    tune_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """depth blocks and all: of the backbone. The head goes on with a tenth of learning_rate."""
+    tune_images_per_label: Annotated[int, Field(ge=2, le=256)] = 8
+    """depth blocks and all: K of P x K batches; every picture of a batch goes through the backbone."""
+    augment_flips: bool = True
+    """depth blocks and all: mirror pictures, both ways. false where the orientation of a part matters."""
+    augment_shift: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
+    """depth blocks and all: shift pictures by up to this share of their side, each way."""
+    augment_light: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """depth blocks and all: make pictures brighter or darker by up to this share."""
     tensorboard: Path | None = None
     """Folder for TensorBoard, which has to be installed: pip install 'senbetsu[tensorboard]'."""
 

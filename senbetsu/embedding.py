@@ -3,7 +3,7 @@
 The file's SHA-256 is the model's identity: every profile and every result carries it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from senbetsu.features import Features
 from senbetsu.moments import Moments
 from senbetsu.places import PlaceFrame, PlaceMoments, fit_places
 from senbetsu.scoring import Fusion, Head, Scorer
+from senbetsu.tuned import Tuned
 from senbetsu.whitening import fit_isotropic, fit_whitening
 
 WHOLE_RANK, WINDOWS_RANK = 256, 512
@@ -29,10 +30,18 @@ PLACES = tuple(field.name for field in fields(PlaceMoments) if field.name != "co
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Axes:
-    """What was learned of parts before anything is measured against a centroid: the head, and the axes of the places."""
+    """What was learned of parts before anything is measured against a centroid: the head, and the axes of the places.
+
+    Where the backbone was fine-tuned, `tuned` belongs to the head, which maps the statistics of the tuned maps.
+    """
 
     head: Head
     frame: PlaceFrame
+    tuned: Tuned | None = None
+
+    def backbone(self, backbone: Backbone) -> Backbone:
+        """The backbone that the head belongs to."""
+        return replace(backbone, tuned=self.tuned)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +104,7 @@ class Embedding:
     """
 
     backbone: Backbone
+    """With what was tuned, if anything was."""
     axes: Axes
     fold_axes: tuple[Axes, ...]
     moments: NormalMoments
@@ -119,6 +129,8 @@ def save_embedding(folder: Path, embedding: Embedding, details: dict[str, Any]) 
         where = "axes" if number == 0 else f"fold_axes.{number - 1}"
         tensors |= {f"{where}.head.{name}": getattr(axes.head, name) for name in HEAD}
         tensors |= {f"{where}.frame.{name}": getattr(axes.frame, name) for name in FRAME}
+        if axes.tuned is not None:
+            tensors |= {f"{where}.tuned.{name}": values for name, values in axes.tuned.tensors.items()}
     for name in ("metric", "whole", "windows"):
         moments: Moments = getattr(embedding.moments, name)
         tensors[f"moments.{name}.mean"] = moments.mean
@@ -146,9 +158,11 @@ def load_embedding(folder: Path, model: ModelSection = ModelSection()) -> Embedd
     try:
         count = int(document["normals"])
         numbers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("fold_axes.")})
+        axes = _axes(tensors, "axes")
+        recorded = recorded_backbone(document["backbone"], int(document["input_size"]), folder, model)
         return Embedding(
-            backbone=recorded_backbone(document["backbone"], int(document["input_size"]), folder, model),
-            axes=_axes(tensors, "axes"),
+            backbone=axes.backbone(recorded),
+            axes=axes,
             fold_axes=tuple(_axes(tensors, f"fold_axes.{number}") for number in numbers),
             moments=_moments(tensors, count),
             fusion=Fusion(*(tuple(float(v) for v in row) for row in tensors["fusion"])),
@@ -161,9 +175,12 @@ def load_embedding(folder: Path, model: ModelSection = ModelSection()) -> Embedd
 
 
 def _axes(tensors: Tensors, where: str) -> Axes:
+    prefix = f"{where}.tuned."
+    tuned = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
     return Axes(
         Head(*(tensors[f"{where}.head.{name}"] for name in HEAD)),
         PlaceFrame(*(tensors[f"{where}.frame.{name}"] for name in FRAME)),
+        Tuned(tuned) if tuned else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures -> statistics of the frozen backbone, computed once: kept in the cache by the content of each picture.
+"""Pictures -> statistics of the backbone, computed once: kept in the cache by the content of each picture.
 
 The reference precision (fp32) is used whatever the line's engine is: what is learned belongs to the parts, not to a PC.
 """
@@ -31,7 +31,7 @@ BATCH = 8
 NAMES = Statistics._fields
 
 Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]]
-"""Pictures (BATCH, S, S, 3) -> senbetsu.statistics.Statistics of them."""
+"""Pictures (BATCH, S, S, 3) -> what FeatureNetwork gives of them."""
 
 
 Row = tuple[NDArray[np.float32], ...]
@@ -55,18 +55,27 @@ class Features:
     """Pictures that were left out, and why."""
     duplicates: int = 0
     """Pictures that were left out since another has the same content."""
+    tuned: NDArray[np.float32] | None = None
+    """(N, 4 M): context and whole as a fine-tuned backbone has them; None where nothing is tuned."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def statistics(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """context, whole, windows, places."""
-        return self.context, self.whole, self.windows, self.places
+    def statistics(
+        self,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.float32] | None]:
+        """context, whole, windows, places, tuned."""
+        return self.context, self.whole, self.windows, self.places, self.tuned
 
     @property
     def head_rows(self) -> NDArray[np.float32]:
-        """(N, 4 M): context and whole side by side, what the learned head maps."""
+        """(N, 4 M): context and whole side by side, of the tuned backbone if there is one: what the head maps."""
+        return self.frozen_rows if self.tuned is None else self.tuned
+
+    @property
+    def frozen_rows(self) -> NDArray[np.float32]:
+        """(N, 4 M): context and whole side by side, of the frozen backbone."""
         return np.concatenate([self.context, self.whole], 1)
 
     def take(self, which: Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]) -> "Features":
@@ -79,14 +88,16 @@ class Features:
             self.whole[chosen],
             self.windows[chosen],
             self.places[chosen],
+            tuned=None if self.tuned is None else self.tuned[chosen],
         )
 
     @staticmethod
     def joined(some: Sequence["Features"]) -> "Features":
         """Several as one, in order."""
         context, whole, windows, places = (
-            np.concatenate(column) for column in zip(*(features.statistics for features in some), strict=True)
+            np.concatenate(column) for column in zip(*(features.statistics[:4] for features in some), strict=True)
         )
+        tuned = [features.tuned for features in some if features.tuned is not None]
         return Features(
             tuple(path for features in some for path in features.paths),
             tuple(sha256 for features in some for sha256 in features.sha256),
@@ -94,6 +105,7 @@ class Features:
             whole,
             windows,
             places,
+            tuned=np.concatenate(tuned) if len(tuned) == len(some) else None,
         )
 
 
@@ -132,9 +144,9 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
         log.warning("left out: %s", reason)
     if not kept:
         raise UserError(f"{what}: none of the {len(paths)} pictures can be read; the first: {unreadable[0][1]}")
+    context, whole, windows, places, tuned = _table([rows[sha256] for sha256 in kept])
     return Features(
-        tuple(kept.values()), tuple(kept), *_table([rows[sha256] for sha256 in kept]), tuple(unreadable),
-        readable - len(kept),
+        tuple(kept.values()), tuple(kept), context, whole, windows, places, tuple(unreadable), readable - len(kept), tuned
     )  # fmt: skip
 
 
@@ -155,14 +167,14 @@ def features_of(pictures: Iterable[NDArray[np.uint8]], backbone: Backbone, what:
         np.copyto(extractor.slot(), picture)
         rows.update(_kept(cache, extractor.add(sha256)))
     rows.update(_kept(cache, extractor.flush()))
-    return Features(
-        tuple(Path(str(number)) for number in range(len(keys))), tuple(keys), *_table([rows[key] for key in keys])
-    )
+    context, whole, windows, places, tuned = _table([rows[key] for key in keys])
+    numbers = tuple(Path(str(number)) for number in range(len(keys)))
+    return Features(numbers, tuple(keys), context, whole, windows, places, tuned=tuned)
 
 
-def _table(rows: Sequence[Row]) -> tuple[Any, Any, Any, Any]:
-    context, whole, windows, places = (np.stack(column) for column in zip(*rows, strict=True))
-    return context, whole, windows, places.astype(np.float16)
+def _table(rows: Sequence[Row]) -> tuple[Any, Any, Any, Any, Any]:
+    context, whole, windows, places, *tuned = (np.stack(column) for column in zip(*rows, strict=True))
+    return context, whole, windows, places.astype(np.float16), tuned[0] if tuned else None
 
 
 def _kept(cache: "_Cache", made: dict[str, Row]) -> dict[str, Row]:
@@ -238,14 +250,16 @@ class _Cache:
         import senbetsu.stages
         import senbetsu.statistics
         import senbetsu.truncation
+        import senbetsu.tuned
 
         # A picture once kept is not decoded again.
         modules = (
             senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.images,
-            senbetsu.truncation,
+            senbetsu.truncation, senbetsu.tuned,
         )  # fmt: skip
         code = [sha256_of_file(Path(str(module.__file__))) for module in modules]
         key = hashlib.sha256(repr((backbone.identity, code)).encode()).hexdigest()[:16]
+        self._names = NAMES if backbone.tuned is None else (*NAMES, "tuned")
         self._folder = cache_folder() / "features" / key
         self._works = True
 
@@ -256,7 +270,7 @@ class _Cache:
         """A row, or None where it is not there or damaged."""
         try:
             with np.load(self._file(sha256), allow_pickle=False) as stored:
-                row = tuple(np.asarray(stored[name], np.float32) for name in NAMES)
+                row = tuple(np.asarray(stored[name], np.float32) for name in self._names)
         except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             return None
         return row if all(np.isfinite(statistic).all() for statistic in row) else None
@@ -269,9 +283,10 @@ class _Cache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            *small, places = row
+            named: dict[str, Any] = dict(zip(self._names, row, strict=True))
+            named["places"] = named["places"].astype(np.float16)
             with temporary.open("wb") as file:
-                np.savez(file, context=small[0], whole=small[1], windows=small[2], places=places.astype(np.float16))
+                np.savez(file, **named)
             temporary.replace(path)
         except OSError as error:
             self._works = False

@@ -1,31 +1,47 @@
-"""The frozen feature network: a picture goes through the backbone once, and its maps are measured (senbetsu.statistics)."""
+"""The feature network: a picture goes through the backbone once, and its maps are measured (senbetsu.statistics).
+
+Where the backbone was fine-tuned, its tuned maps are measured as well, for the head alone (senbetsu.tuned).
+"""
 
 import torch
 from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone, load_backbone
-from senbetsu.statistics import Statistics, measure
+from senbetsu.statistics import Measure, Statistics, learnable
+from senbetsu.tuned import TwoFold
 
 EMBEDDING_DIM = 64
 
 
 class FeatureNetwork(nn.Module):
-    """Picture -> statistics of the frozen backbone. What `train` and `calibrate` fit on."""
+    """Picture -> statistics of the backbone. What `train` and `calibrate` fit on."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = load_backbone(backbone)
+        stages = load_backbone(backbone)
+        self.tuned = None if backbone.tuned is None else TwoFold(stages, backbone.tuned)
+        self.backbone = stages
         mean, std = (torch.tensor(values[::-1]).view(1, 3, 1, 1) for values in (backbone.mean, backbone.std))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)
         self._compute_dtype = torch.float32
+        with torch.no_grad():
+            maps = self.backbone(torch.zeros(1, 3, backbone.input_size, backbone.input_size))
+        self.measure = Measure([(x.shape[-2], x.shape[-1]) for x in maps]).float()
 
     def use(self, dtype: torch.dtype) -> None:
         """Let the backbone compute in `dtype`, channels last; what follows it stays in float32."""
         self._compute_dtype = dtype
-        self.backbone.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in (self.backbone, self.tuned):
+            if module is not None:
+                module.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor) -> Statistics:
-        """images (B, S, S, 3) uint8 BGR -> statistics of the backbone's maps."""
+    def forward(self, images: Tensor) -> Statistics | tuple[Tensor, ...]:
+        """images (B, S, S, 3) uint8 BGR -> statistics of the frozen maps, and (B, 4 M) `learnable` ones of tuned maps."""
         x = (images.permute(0, 3, 1, 2).to(torch.float32) - self._mean) / self._std  # type: ignore[operator]
-        return measure([x.float() for x in self.backbone(x.to(self._compute_dtype))])
+        x = x.to(self._compute_dtype)
+        if self.tuned is None:
+            measured: Statistics = self.measure([x.float() for x in self.backbone(x)])
+            return measured
+        frozen, tuned = self.tuned(x)
+        return (*self.measure([x.float() for x in frozen]), learnable([x.float() for x in tuned]))

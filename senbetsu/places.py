@@ -28,6 +28,9 @@ RANK = 128
 """Directions of a patch."""
 CONTEXT_RANK = 192
 """Directions of the context, at most: a quarter of the parts."""
+CONTEXT_WIDTHS = (16, 32, 64, 128, CONTEXT_RANK)
+"""What a graph takes; directions that parts do not have are zero. A graph is converted anew, which takes long, only for
+another width, not for another number of parts."""
 FARTHEST_SHARE = 0.04
 PLACE_PRIOR = 50
 """So many parts' worth of the mean over all places goes into a place's scale."""
@@ -183,6 +186,11 @@ class Places:
         return distance
 
 
+def context_width(rank: int) -> int:
+    """The smallest of CONTEXT_WIDTHS that holds so many directions."""
+    return next(width for width in CONTEXT_WIDTHS if width >= rank)
+
+
 def farthest_count(places: int) -> int:
     """How many of the places make the distance."""
     return max(1, round(FARTHEST_SHARE * places))
@@ -209,9 +217,11 @@ def fit_places(frame: PlaceFrame, moments: PlaceMoments, rest_weight: float) -> 
     values, vectors = np.linalg.eigh((1 - weight) * covariance + weight * mean_variance * np.eye(r))
     whitening = vectors / np.sqrt(np.maximum(values, 1e-9 * mean_variance))
     left_over = np.maximum(moments.energy - np.trace(moments.scatter, axis1=1, axis2=2), 0)
-    spare = max(1, moments.mean.shape[1] - r)
-    variance = max(float(left_over.sum()) / (n * L * spare), 1e-9 * mean_variance)
-    rest = rest_weight / variance
+    spare = moments.mean.shape[1] - r
+    # Few parts leave next to nothing over; shrinkage holds for those directions as well.
+    variance = max(float(left_over.sum()) / (n * L * max(1, spare)), weight * mean_variance, 1e-9 * mean_variance)
+    # Where no direction is left over, what seems to be is rounding.
+    rest = rest_weight / variance if spare else 0.0
     expected = (np.einsum("lij,ik,jk->l", scatter, whitening, whitening, optimize=True) + rest * left_over) / n
     scale = (n * expected + PLACE_PRIOR * expected.mean()) / (n + PLACE_PRIOR) / max(float(expected.mean()), 1e-12)
     return Places(

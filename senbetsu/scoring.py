@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
 from senbetsu.network import FeatureNetwork
-from senbetsu.places import Places, farthest_count
+from senbetsu.places import Places, context_width, farthest_count
 from senbetsu.whitening import DISTANCE_FLOOR, Whitening
 
 STATISTICS = ("metric", "whole", "windows", "places")
@@ -102,12 +102,17 @@ class Scorer:
         whole: NDArray[np.floating],
         windows: NDArray[np.floating],
         places: NDArray[np.floating],
+        tuned: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float64]:
-        """(N, 4) of the statistics of N pictures (see senbetsu.statistics): the reference of every engine."""
+        """(N, 4) of the statistics of N pictures (see senbetsu.statistics): the reference of every engine.
+
+        `tuned` (N, 4 M): of the tuned backbone, where there is one: the head's input instead of context and whole.
+        """
+        rows = np.concatenate([context, whole], 1) if tuned is None else tuned
         return np.log(
             np.stack(
                 [
-                    self.metric.distance(self.head.embed(np.concatenate([context, whole], 1))[:, None]),
+                    self.metric.distance(self.head.embed(rows)[:, None]),
                     self.whole.distance(whole[:, None]),
                     self.windows.distance(windows),
                     self.places.distance(context, places),
@@ -120,18 +125,20 @@ class Scorer:
         """The same as float32 tensors, in the form that the graph takes."""
         A, c, gain = self.fusion.matrix()
         parts: list[object] = [self.head.weight.T, self.head.bias]
-        for whitening in (self.metric, self.whole, self.windows):
+        parts += [self.metric.centroid, 1 / self.metric.variances]
+        for whitening in (self.whole, self.windows):
             rest = 1 / whitening.rest_variance if _is_truncated(whitening) else 0.0
             parts += [whitening.centroid, whitening.directions, 1 / whitening.variances - rest, [rest]]
         P = self.places
         L, R, r = P.regression.shape
+        spare = (0, context_width(R) - R)
         parts += [
             P.frame.context_mean,
-            P.frame.context_map,
-            P.context_mean,
+            np.pad(P.frame.context_map, ((0, 0), spare)),
+            np.pad(P.context_mean, spare),
             P.mean,
             P.frame.directions,
-            P.regression.transpose(1, 0, 2).reshape(R, L * r),
+            np.pad(P.regression.transpose(1, 0, 2).reshape(R, L * r), (spare, (0, 0))),
             P.whitening,
             1 / P.scale,
             [P.rest],
@@ -147,14 +154,15 @@ def _is_truncated(whitening: Whitening) -> bool:
 
 
 class ScorerConstants(NamedTuple):
-    """What a profile puts into the graph; float32. `*_gain` is 1 / l_i - 1 / l_rest, `*_rest` is 1 / l_rest."""
+    """What a profile puts into the graph; float32. `*_gain` is 1 / l_i - 1 / l_rest, `*_rest` is 1 / l_rest.
+
+    The learned space counts every direction the same (senbetsu.whitening.fit_isotropic), and needs no directions.
+    """
 
     head_weight: Tensor
     head_bias: Tensor
     metric_centroid: Tensor
-    metric_directions: Tensor
     metric_gain: Tensor
-    metric_rest: Tensor
     whole_centroid: Tensor
     whole_directions: Tensor
     whole_gain: Tensor
@@ -184,7 +192,12 @@ def _log_distance(
     y = vectors - centroid
     along = y @ directions
     squared = (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
-    return squared.amax(-1).clamp_min(DISTANCE_FLOOR**2).log() * 0.5, squared.sum(-1)
+    return _half_log(squared.amax(-1)), squared.sum(-1)
+
+
+def _half_log(squared: Tensor) -> Tensor:
+    """Log of distances from squared ones."""
+    return squared.clamp_min(DISTANCE_FLOOR**2).log() * 0.5
 
 
 class ScoringNetwork(nn.Module):
@@ -200,9 +213,7 @@ class ScoringNetwork(nn.Module):
         head_weight: Tensor,
         head_bias: Tensor,
         metric_centroid: Tensor,
-        metric_directions: Tensor,
         metric_gain: Tensor,
-        metric_rest: Tensor,
         whole_centroid: Tensor,
         whole_directions: Tensor,
         whole_gain: Tensor,
@@ -229,8 +240,10 @@ class ScoringNetwork(nn.Module):
         The constants are arguments, so that one exported graph serves every profile: an engine turns them into
         constants when it is built.
         """
-        context, whole, windows, places = self.features(images)
-        embedding = nn.functional.normalize(torch.cat([context, whole], 1) @ head_weight + head_bias, dim=1, eps=1e-12)
+        context, whole, windows, places, *tuned = self.features(images)
+        rows = tuned[0] if tuned else torch.cat([context, whole], 1)
+        embedding = nn.functional.normalize(rows @ head_weight + head_bias, dim=1, eps=1e-12)
+        near = ((embedding - metric_centroid).square() * metric_gain).sum(1)
         x = places - places_mean
         y = x @ places_directions
         expected = (((context - context_mean) @ context_map - context_centre) @ places_regression).reshape(y.shape)
@@ -238,10 +251,10 @@ class ScoringNetwork(nn.Module):
         q = (((y - expected) @ places_whitening).square().sum(-1) + left_over * places_rest) * places_gain
         farthest = q.topk(farthest_count(q.shape[1]), 1).values.mean(1)
         measured = (
-            _log_distance(embedding[:, None], metric_centroid, metric_directions, metric_gain, metric_rest),
+            (_half_log(near), near),
             _log_distance(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest),
             _log_distance(windows, windows_centroid, windows_directions, windows_gain, windows_rest),
-            (farthest.clamp_min(DISTANCE_FLOOR**2).log() * 0.5, q.sum(1)),
+            (_half_log(farthest), q.sum(1)),
         )
         logs = torch.stack([log for log, _ in measured], 1)
         evidence = torch.stack([squared for _, squared in measured], 1).sum(1)

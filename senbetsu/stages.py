@@ -25,9 +25,33 @@ class Stages(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: normalised, any floating dtype."""
-        maps = self.network(x.flip(1) if self.reorder else x)
+        return self.chosen(self.network(x.flip(1) if self.reorder else x))
+
+    def chosen(self, maps: list[Tensor]) -> list[Tensor]:
+        """Of all maps those that are used, channels first."""
         chosen = maps if self._chosen is None else [maps[i] for i in self._chosen]
         return [x.permute(0, 3, 1, 2) for x in chosen] if self._channels_last else list(chosen)
+
+    def steps(self) -> list[nn.Module] | None:
+        """The network as modules that run one after the other and give one map each; None where it is not made so.
+
+        The modules are the network's own, not copies.
+        """
+        if isinstance(self.network, Blocks):
+            first, *others = self.network.blocks
+            return [nn.Sequential(self.network.conv_stem, self.network.bn1, first), *others]
+        from timm.models import FeatureListNet
+
+        if not isinstance(self.network, FeatureListNet):
+            return None
+        steps: list[nn.Module] = []
+        waiting: list[nn.Module] = []
+        for name, module in self.network.items():
+            waiting.append(module)
+            if name in self.network.return_layers:
+                steps.append(nn.Sequential(*waiting))
+                waiting = []
+        return steps
 
 
 class Blocks(nn.Module):

@@ -11,19 +11,28 @@ grids that run along the axes, and damage mostly does not. The logarithm makes a
 parts alike, a shift along one direction, which the whitening then takes for what it is.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 WINDOW_GRID = 3
 """Windows a side."""
+REGIONS = 1 + WINDOW_GRID**2
+"""The whole picture, then its windows."""
+PARTS = 3
+"""Of a variance: of the row means, of the column means, and the rest."""
 PLACE_GRID = 8
 """Most places a side."""
 VARIANCE_FLOOR = 1e-6
 PART_FLOOR = 1e-3
 """Smallest part of a variance, as a share of it: what is smaller is rounding (in bf16 most of all)."""
+
+Matrix = NDArray[np.float64]
+Size = tuple[int, int]
 
 
 class Statistics(NamedTuple):
@@ -38,57 +47,60 @@ class Statistics(NamedTuple):
     places: Tensor
 
 
-def measure(maps: list[Tensor]) -> Statistics:
-    """Statistics of feature maps, each (B, C_i, H_i, W_i) with H_i, W_i >= 4, from shallow to deep."""
-    context, whole, windows = [], [], []
-    for group in _by_size(maps):
+class Measure(nn.Module):
+    """Feature maps, each (B, C_i, H_i, W_i) from shallow to deep, -> Statistics.
+
+    All means are products with fixed matrices, and so are the parts of the variances, as sums of squares of such means:
+    a picture takes few and large steps, which is what costs time where one part is judged at once.
+    """
+
+    def __init__(self, sizes: Sequence[Size]) -> None:
+        """`sizes` (H_i, W_i) of the maps, each at least 4 x 4. Computes in float64; `float()` makes it float32."""
+        super().__init__()
+        self._groups = [[number for number, size in enumerate(sizes) if size == one] for one in dict.fromkeys(sizes)]
+        self._deeper = deeper([width for _, width in sizes])
+        grid = (min(sizes[-1][0], PLACE_GRID), min(sizes[-1][1], PLACE_GRID))
+        for group in self._groups:
+            size = sizes[group[0]]
+            means, parts = means_matrix(size), parts_matrix(size)
+            for name, matrix in (("means", means), ("parts", parts), ("places", places_matrix(size, grid))):
+                self.register_buffer(f"_{name}_{group[0]}", torch.from_numpy(matrix), persistent=False)
+
+    def forward(self, maps: list[Tensor]) -> Statistics:
+        """See the class."""
+        context, variances, places = [], [], []
+        for group in self._groups:
+            x = torch.cat([maps[number] for number in group], 1).flatten(2)
+            mean = x.mean(2, keepdim=True)
+            centred = x - mean  # E[x^2] - E[x]^2 of centred values: no cancellation when computed in bf16
+            means = centred @ self.get_buffer(f"_means_{group[0]}")
+            variances.append(torch.cat([centred, means], 2).square() @ self.get_buffer(f"_parts_{group[0]}"))
+            context.append(mean.flatten(1))
+            if group[0] in self._deeper:
+                places.append(x @ self.get_buffer(f"_places_{group[0]}"))
+        stacked = torch.cat(variances, 1)
+        parts = stacked.reshape(*stacked.shape[:2], PARTS, REGIONS).permute(0, 3, 2, 1)
+        spread = _log_spread(parts, 2).flatten(2)
+        return Statistics(torch.cat(context, 1), spread[:, 0], spread[:, 1:], torch.cat(places, 1).transpose(1, 2))
+
+
+def learnable(maps: list[Tensor]) -> Tensor:
+    """(B, 4 M): context and whole alone, side by side, with a gradient: what a head maps."""
+    context, parts = [], []
+    for size in dict.fromkeys(tuple(x.shape[-2:]) for x in maps):
+        group = torch.cat([x for x in maps if tuple(x.shape[-2:]) == size], 1)
         mean = group.mean((2, 3), keepdim=True)
-        centred = group - mean  # E[x^2] - E[x]^2 of centred values: no cancellation when computed in bf16
+        centred = group - mean
+        variance = centred.square().mean((2, 3))
+        of_rows, of_columns = centred.mean(3).square().mean(2), centred.mean(2).square().mean(2)
         context.append(mean.flatten(1))
-        whole.append(_log_spread(*_parts_of_whole(centred)))
-        windows.append(_log_spread(*_parts_of_windows(centred)))
-    return Statistics(
-        torch.cat(context, 1),
-        torch.cat(whole, 2).flatten(1),
-        torch.cat([x.flatten(3) for x in windows], 2).flatten(1, 2).transpose(1, 2),
-        places(maps),
-    )
+        parts.append(torch.stack([of_rows, of_columns, variance - of_rows - of_columns], 1))
+    return torch.cat([*context, _log_spread(torch.cat(parts, 2), 1).flatten(1)], 1)
 
 
-def _by_size(maps: list[Tensor]) -> list[Tensor]:
-    """Maps of one size as one: fewer and larger steps."""
-    sizes = dict.fromkeys(tuple(x.shape[-2:]) for x in maps)
-    return [torch.cat([x for x in maps if tuple(x.shape[-2:]) == size], 1) for size in sizes]
-
-
-def _parts_of_whole(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, C, H, W) of mean 0 -> variance, that of the row means, that of the column means; each (B, C)."""
-    return (
-        x.square().mean((2, 3)),
-        x.mean(3).square().mean(2),
-        x.mean(2).square().mean(2),
-    )
-
-
-def _parts_of_windows(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same in every window: each (B, C, 3, 3)."""
-    height, width = x.shape[-2:]
-    down, across = height // 4, width // 4
-    tall, wide = height - (WINDOW_GRID - 1) * down, width - (WINDOW_GRID - 1) * across
-    row_means = functional.avg_pool2d(x, (1, wide), (1, across))
-    column_means = functional.avg_pool2d(x, (tall, 1), (down, 1))
-    square_of_mean = functional.avg_pool2d(row_means, (tall, 1), (down, 1)).square()
-    return (
-        functional.avg_pool2d(x.square(), (tall, wide), (down, across)) - square_of_mean,
-        functional.avg_pool2d(row_means.square(), (tall, 1), (down, 1)) - square_of_mean,
-        functional.avg_pool2d(column_means.square(), (1, wide), (1, across)) - square_of_mean,
-    )
-
-
-def _log_spread(variance: Tensor, of_rows: Tensor, of_columns: Tensor) -> Tensor:
-    """(B, C, ...) each -> (B, 3, C, ...): log standard deviation of the row means, the column means, and the rest."""
-    parts = torch.stack([of_rows, of_columns, variance - of_rows - of_columns], 1)
-    floor = variance.clamp_min(0)[:, None] * PART_FLOOR + VARIANCE_FLOOR
+def _log_spread(parts: Tensor, axis: int) -> Tensor:
+    """Log standard deviations of the three parts of a variance, which lie along `axis`."""
+    floor = parts.sum(axis, keepdim=True).clamp_min(0) * PART_FLOOR + VARIANCE_FLOOR
     return torch.maximum(parts, floor).log() * 0.5
 
 
@@ -97,16 +109,71 @@ def deeper(sides: list[int]) -> list[int]:
     return [number for number, side in enumerate(sides) if side <= 2 * sides[-1]]
 
 
-def places(maps: list[Tensor]) -> Tensor:
-    """(B, L, P): the deeper maps, each averaged over 3 x 3 neighbours, on the last one's grid (of at most 8 x 8)."""
-    height, width = (min(side, PLACE_GRID) for side in maps[-1].shape[-2:])
-    chosen = [maps[number] for number in deeper([x.shape[-1] for x in maps])]
-    on_grid = [_on_grid(functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False), height, width) for x in chosen]
-    return torch.cat(on_grid, 1).flatten(2).transpose(1, 2)
+def _windows(length: int) -> list[range]:
+    """The whole length, then its three overlapping halves."""
+    step = length // (WINDOW_GRID + 1)
+    size = length - (WINDOW_GRID - 1) * step
+    return [range(length), *(range(i * step, i * step + size) for i in range(WINDOW_GRID))]
 
 
-def _on_grid(x: Tensor, height: int, width: int) -> Tensor:
-    if x.shape[-2] % height or x.shape[-1] % width:
-        return functional.adaptive_avg_pool2d(x, (height, width))
-    step = (x.shape[-2] // height, x.shape[-1] // width)
-    return x if step == (1, 1) else functional.avg_pool2d(x, step)
+def _regions() -> list[tuple[int, int]]:
+    """Number of the vertical and of the horizontal range of each region."""
+    return [(0, 0), *((i, j) for i in range(1, WINDOW_GRID + 1) for j in range(1, WINDOW_GRID + 1))]
+
+
+def means_matrix(size: Size) -> Matrix:
+    """(H W, 4 H + 4 W + 10): means of every row in each horizontal range, of every column in each vertical one, of regions."""
+    height, width = size
+    columns = []
+    for across in _windows(width):
+        columns += [_mean(size, [row], across) for row in range(height)]
+    for down in _windows(height):
+        columns += [_mean(size, down, [column]) for column in range(width)]
+    columns += [_mean(size, _windows(height)[i], _windows(width)[j]) for i, j in _regions()]
+    return np.stack(columns, 1)
+
+
+def _mean(size: Size, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
+    taken = np.zeros(size)
+    taken[np.ix_(list(rows), list(columns))] = 1 / (len(rows) * len(columns))
+    return taken.ravel()
+
+
+def parts_matrix(size: Size) -> Matrix:
+    """(H W + 4 H + 4 W + 10, 3 x 10): squares of the values and of `means_matrix`'s means -> parts of variances."""
+    height, width = size
+    ranges_down, ranges_across = _windows(height), _windows(width)
+    row_means, column_means = height * width, height * width + len(ranges_across) * height
+    region_means = column_means + len(ranges_down) * width
+    matrix = np.zeros((region_means + REGIONS, PARTS, REGIONS))
+    for region, (i, j) in enumerate(_regions()):
+        down, across = ranges_down[i], ranges_across[j]
+        square_of_mean = np.zeros(len(matrix))
+        square_of_mean[region_means + region] = 1.0
+        values, of_rows, of_columns = np.zeros((3, len(matrix)))
+        values[: height * width] = _mean(size, down, across)
+        of_rows[[row_means + j * height + row for row in down]] = 1 / len(down)
+        of_columns[[column_means + i * width + column for column in across]] = 1 / len(across)
+        matrix[:, 0, region] = of_rows - square_of_mean
+        matrix[:, 1, region] = of_columns - square_of_mean
+        matrix[:, 2, region] = values - of_rows - of_columns + square_of_mean
+    return matrix.reshape(len(matrix), PARTS * REGIONS)
+
+
+def places_matrix(size: Size, grid: Size) -> Matrix:
+    """(H W, L): the mean of every value's 3 x 3 neighbours, averaged again over the cells of a grid."""
+    matrix: Matrix = np.kron(_smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1]))
+    return matrix
+
+
+def _smoothed_cells(length: int, cells: int) -> Matrix:
+    """(length, cells) of one axis; cells as of an adaptive average: they may share a value where lengths do not divide."""
+    at = np.arange(length)
+    near = (np.abs(at[:, None] - at) <= 1).astype(np.float64)
+    smooth = near / near.sum(1, keepdims=True)
+    taken = np.zeros((length, cells))
+    for cell in range(cells):
+        inside = range(cell * length // cells, -(-(cell + 1) * length // cells))
+        taken[list(inside), cell] = 1 / len(inside)
+    smoothed: Matrix = smooth.T @ taken
+    return smoothed

@@ -92,6 +92,12 @@ def senbetsu(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def quick() -> tuple[str, ...]:
+    """Flags of `train` where it does not matter how surely the statistics are weighed."""
+    return ("--set", "train.folds=3", "--set", "train.judge_pictures=36")
+
+
 @dataclass(frozen=True)
 class Line:
     """Trained and calibrated artefacts, and the pictures behind them."""
@@ -119,12 +125,12 @@ def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def line(senbetsu: Run, parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Line:
+def line(senbetsu: Run, quick: tuple[str, ...], parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Line:
     """Trained with defects and calibrated, by the programs themselves."""
     artifacts = tmp_path_factory.mktemp("artifacts")
     train = senbetsu(
         "train", "--normal", parts_folder / "train", "--defects", parts_folder / "defects", "--artifacts", artifacts,
-        "--steps", 100,
+        "--steps", 100, *quick,
     )  # fmt: skip
     assert train.status == 0, train.stderr
     calibrate = senbetsu("calibrate", "--normal", parts_folder / "calibrate", "--artifacts", artifacts)

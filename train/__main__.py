@@ -21,14 +21,17 @@ from senbetsu.files import check_writable
 from senbetsu.images import find_images, images_by_kind
 from senbetsu.places import PlaceFrame
 from senbetsu.program import parser, run, set_up_logging, settings_of
-from senbetsu.scoring import NOVELTY, STATISTICS, Head
-from train.crossfit import CrossFit, cross_fit
+from senbetsu.scoring import NOVELTY, STATISTICS
+from train.crossfit import CrossFit, cross_fit, hidden_kinds
 from train.damage.drawing import draw_damage
-from train.head import learn_head, principal_head
+from train.depth import Learned, Learner, Tuner
+from train.distributed import Group, join_group
+from train.head import principal_head
 from train.health import UNLEARNED_SHARE, Curve, is_shrunk
 from train.judge import DamagedParts, Pictures, damage_parts
 from train.labels import UNKNOWN, require_two_other_labels
 from train.losses import LOSSES
+from train.pictures import load_pictures
 from train.selections import SELECTIONS
 
 log = logging.getLogger("train")
@@ -40,41 +43,67 @@ UNKNOWN_KIND = "unknown"
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """The program."""
+    """The program, in each of the processes that torchrun started, or in the only one."""
+    with join_group() as group:
+        if not group.is_first:
+            logging.getLogger().setLevel(logging.ERROR)
+        return train(arguments, group)
+
+
+def train(arguments: argparse.Namespace, group: Group) -> int:
+    """What all processes do together; only the first of them writes, logs and draws."""
     config = settings_of(
         arguments,
         {
-            **{f"train.{name}": getattr(arguments, name) for name in ("seed", "steps", "loss", "selection")},
+            **{f"train.{name}": getattr(arguments, name) for name in ("seed", "steps", "loss", "selection", "depth")},
             "model.backbone": arguments.backbone,
             "model.weights": arguments.weights,
         },
     )
     folder = config.artifacts
-    check_writable(folder)
+    deep = config.train.depth != "head"
+    if deep and arguments.defects is None:
+        raise UserError(
+            f"--depth {config.train.depth}: fine-tuning learns by contrast, and there are no defects; show some with "
+            "--defects, or leave --depth out"
+        )
+    if group.size > 1 and not deep:
+        raise UserError(
+            f"{group.size} processes: a head is learned by one, in seconds; start without torchrun, or with --depth blocks "
+            "or all"
+        )
+    if group.is_first:
+        check_writable(folder)
     normals, kinds = find_parts(arguments.normal, arguments.defects)
     backbone = find_backbone(config.model)
     log.info("backbone %s at %d px", backbone.name, backbone.input_size)
 
-    normal_features = extract_features(normals, backbone, "normal parts")
+    with group.first_goes_ahead():
+        normal_features = extract_features(normals, backbone, "normal parts")
+        kind_features = {kind: extract_features(paths, backbone, f"defects: {kind}") for kind, paths in kinds.items()}
     if len(normal_features) < MIN_NORMALS:
         raise UserError(
             f"{arguments.normal}: {len(normal_features)} unlike readable pictures; learning what is normal takes at least "
             f"{MIN_NORMALS}, and 50 or more are better"
         )
-    kind_features = {kind: extract_features(paths, backbone, f"defects: {kind}") for kind, paths in kinds.items()}
     defects, labels, classes = gather(normal_features, kind_features)
     if defects is not None and LOSSES[config.train.loss].needs_quadruplets:
         require_two_other_labels(labels, config.train.labels_per_batch, f"--loss {config.train.loss}")
     for name, count in classes.items():
         log.info("%s: %d unlike pictures", name, count)
 
-    damage = judge_by_damage(normal_features, backbone, config, folder / "damage.png")
-    crossed = cross_fit(normal_features, defects, labels, damage, config.train)
-    head, curve = learn(normal_features, defects, labels, config)
+    with group.first_goes_ahead():
+        damage = judge_by_damage(normal_features, backbone, config, folder / "damage.png" if group.is_first else None)
+    tuner = prepare_tuning(normal_features, defects, labels, backbone, config.train, group) if deep else None
+    crossed = cross_fit(normal_features, defects, labels, damage, config.train, tuner)
+    learned = learn(normal_features, defects, labels, config, tuner)
+    if not group.is_first:
+        return 0
     report_evidence(crossed, defects)
-    axes = Axes(head, PlaceFrame.of(normal_features.context, normal_features.places))
+    normal_features = learned.seen_by(normal_features, 0)
+    axes = Axes(learned.head, PlaceFrame.of(normal_features.context, normal_features.places), learned.tuned)
     embedding = Embedding(
-        backbone=backbone,
+        backbone=axes.backbone(backbone),
         axes=axes,
         fold_axes=crossed.axes,
         moments=normal_moments(axes, normal_features),
@@ -82,9 +111,9 @@ def main(arguments: argparse.Namespace) -> int:
         rest_weight=crossed.judgement.rest_weight,
         folds=dict(zip(normal_features.sha256, (int(fold) for fold in crossed.normal_fold), strict=True)),
     )
-    sha256 = save_embedding(folder, embedding, details(config, classes, curve, crossed))
+    sha256 = save_embedding(folder, embedding, details(config, classes, learned, crossed))
     names = [UNKNOWN_KIND if label == UNKNOWN else list(classes)[label] for label in labels]
-    draw(folder / "feature_space.png", normal_features, defects, names, head if defects else None)
+    draw(folder / "feature_space.png", normal_features, defects, names, learned if defects else None)
     log.info("wrote %s/embedding.safetensors, .json (model %s) and feature_space.png", folder, sha256[:12])
     log.info(
         "next: senbetsu calibrate --normal DIR --artifacts %s, best with normal parts that were not used here", folder
@@ -128,41 +157,73 @@ def gather(
     return Features.joined(list(kinds.values())), np.concatenate(labels), classes
 
 
-def judge_by_damage(normals: Features, backbone: Backbone, config: Config, picture: Path) -> DamagedParts | None:
+def judge_by_damage(normals: Features, backbone: Backbone, config: Config, picture: Path | None) -> DamagedParts | None:
     """Damaged copies for the judge, and a picture of such damage for a person to judge; None where it is turned off."""
     count = config.train.judge_pictures
     if count == 0:
         return None
-    random = np.random.default_rng(config.train.seed)
-    draw_damage(picture, Pictures(normals.paths, backbone.input_size), random)
+    if picture is not None:
+        random = np.random.default_rng(config.train.seed)
+        draw_damage(picture, Pictures(normals.paths, backbone.input_size), random)
     return damage_parts(normals, backbone, count, config.train.seed)
 
 
+def prepare_tuning(
+    normals: Features,
+    defects: Features | None,
+    labels: np.ndarray[Any, Any],
+    backbone: Backbone,
+    settings: TrainSection,
+    group: Group,
+) -> Tuner:
+    """All pictures in memory, for fine-tuning; and how often it will be done.
+
+    Raises:
+        UserError: a picture can no longer be read, in any of the processes.
+    """
+    paths = [*normals.paths, *(() if defects is None else defects.paths)]
+    with group.together():
+        pictures = load_pictures(paths, backbone.input_size)
+    folds = min(settings.folds, len(normals))
+    hidden = sum(len(kinds) for kinds in hidden_kinds(labels, folds).values())
+    log.info(
+        "fine-tuning %s on %s, %d process%s: %d runs of %d steps (each of %d folds left out, %d kinds of defect hidden, all)",
+        settings.depth, group.device, group.size, "es" if group.size > 1 else "", folds + hidden + 1, settings.tune_steps,
+        folds, hidden,
+    )  # fmt: skip
+    return Tuner(backbone, pictures, settings, group)
+
+
 def learn(
-    normals: Features, defects: Features | None, labels: np.ndarray[Any, Any], config: Config
-) -> tuple[Head, Curve | None]:
-    """The head on all parts; without defects there is nothing to learn from, and the log says what is done instead."""
+    normals: Features,
+    defects: Features | None,
+    labels: np.ndarray[Any, Any],
+    config: Config,
+    tuner: Tuner | None,
+) -> Learned:
+    """The head, or more, on all parts; without defects there is nothing to learn, and the log says what is done instead."""
     if defects is None:
         log.warning(
             "no defects (--defects): nothing can be learned by contrast. The score is the novelty distance of the frozen "
             "backbone's features alone; the 64-d embedding is the normals' leading directions and has no share in it. "
             "Train again when there are defects to show"
         )
-        return principal_head(normals.head_rows), None
+        return Learned(principal_head(normals.head_rows), normals.head_rows, None, None, None)
     rows = np.concatenate([normals.head_rows, defects.head_rows])
-    head, curve = learn_head(rows, labels, labels == 0, config.train, "learning")
-    if curve is not None:
-        report_learning(curve, config.train)
-    return head, curve
+    learned = Learner(rows, labels, config.train, tuner).learn(np.ones(len(labels), bool), "learning")
+    for what, curve in (("the head learned", learned.head_curve), ("fine-tuned", learned.tuning_curve)):
+        if curve is not None:
+            report_learning(curve, config.train, what)
+    return learned
 
 
-def report_learning(curve: Curve, settings: TrainSection) -> None:
+def report_learning(curve: Curve, settings: TrainSection, what: str) -> None:
     """How it went, and a warning where it hardly went anywhere."""
     final = curve.final
     log.info(
-        "learned %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
+        "%s %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
         "%.2f -> %.2f",
-        curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, settings.selection,
+        what, curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, settings.selection,
         curve.active_share[0], curve.active_share[-1],
     )  # fmt: skip
     log.info(
@@ -215,15 +276,22 @@ def report_evidence(crossed: CrossFit, defects: Features | None) -> None:
         )
 
 
-def details(config: Config, classes: dict[str, int], curve: Curve | None, crossed: CrossFit) -> dict[str, Any]:
+def details(config: Config, classes: dict[str, int], learned: Learned, crossed: CrossFit) -> dict[str, Any]:
     """What a person may want to know of this model later."""
+    curves = {"curve": learned.head_curve, "tuning_curve": learned.tuning_curve}
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        "learned": curve is not None,
+        "learned": learned.head_curve is not None,
+        "tuned": None
+        if learned.tuned is None
+        else {"sha256": learned.tuned.sha256, "tensors": len(learned.tuned.tensors)},
         "classes": classes,
         "settings": config.train.model_dump(mode="json"),
-        "curve": None if curve is None else {**asdict(curve), "final": curve.final._asdict()},
+        **{
+            name: None if curve is None else {**asdict(curve), "final": curve.final._asdict()}
+            for name, curve in curves.items()
+        },
         "fusion": {"statistics": STATISTICS, **asdict(crossed.fusion)},
         "judgement": asdict(crossed.judgement),
         "metric_weight": asdict(crossed.share),
@@ -235,13 +303,13 @@ def draw(
     normals: Features,
     defects: Features | None,
     names: list[str],
-    head: Head | None,
+    learned: Learned | None,
 ) -> None:
     """The feature space before and after learning."""
-    normal_rows = normals.head_rows
-    rows = normal_rows if defects is None else np.concatenate([normal_rows, defects.head_rows])
+    normal_rows = normals.frozen_rows
+    rows = normal_rows if defects is None else np.concatenate([normal_rows, defects.frozen_rows])
     before = (rows - normal_rows.mean(0)) / np.maximum(normal_rows.std(0), 1e-3)
-    after = None if head is None else head.embed(rows)
+    after = None if learned is None else learned.head.embed(learned.rows)
     draw_feature_space(path, before, after, names, centroid_label=NORMAL)
 
 
@@ -261,6 +329,11 @@ def flags() -> argparse.ArgumentParser:
     )
     command.add_argument("--seed", type=int, help="same seed, same result")
     command.add_argument("--steps", type=int, help="gradient steps")
+    command.add_argument(
+        "--depth", choices=["head", "blocks", "all"],
+        help="what is learned: a head on frozen features (default), or with it the backbone's last blocks, or all of it; "
+        "for several GPUs start it as torchrun --nproc-per-node N -m train ...",
+    )  # fmt: skip
     command.add_argument("--loss", choices=list(LOSSES), help="default: triplet")
     command.add_argument("--selection", choices=list(SELECTIONS), help="triplets to learn from; default: semihard")
     return command

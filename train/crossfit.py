@@ -1,9 +1,9 @@
 """What each statistic is worth, found on parts that it was not fitted on.
 
-The parts are dealt into folds. Each fold is left out once: a head is learned, axes and whitenings are fitted on the others,
-and the fold's parts are measured with them. From these distances come the scale of every statistic (mean and spread of its
-logarithm among normals), the weights of the novelty gauge (train.judge), and that of the metric gauge (train.share), for
-which a second head is learned in each fold that has not seen some of the kinds of defect at all.
+The parts are dealt into folds. Each fold is left out once: a head (or more, see train.depth) is learned, axes and whitenings
+are fitted on the others, and the fold's parts are measured with them. From these distances come the scale of every statistic
+(mean and spread of its logarithm among normals), the weights of the novelty gauge (train.judge), and that of the metric gauge
+(train.share), for which a second head is learned in each fold that has not seen some of the kinds of defect at all.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ from senbetsu.moments import Moments
 from senbetsu.places import PlaceFrame, PlaceMoments, fit_places
 from senbetsu.scoring import STATISTICS, Fusion, Head, Scorer
 from senbetsu.whitening import fit_isotropic
-from train.head import learn_head
+from train.depth import Learner, Tuner
 from train.judge import REST_WEIGHTS, DamagedParts, Judgement, even, judge
-from train.labels import NORMAL, UNKNOWN
+from train.labels import NORMAL, UNKNOWN, other_labels
+from train.losses import LOSSES
 from train.share import Evidence, Share, choose_metric_weight
 
 Logs = NDArray[np.float64]
@@ -49,7 +50,7 @@ class Ground:
     """What the folds give without a head: who is in which, the whitenings, and the distances of frozen statistics.
 
     Nothing in it depends on what is shown as a defect, so that one ground serves any number of learnings from the same
-    normal parts, and each part is measured once in a fold.
+    normal parts, and the frozen statistics of a part are measured once in a fold.
     """
 
     def __init__(self, normals: Features, settings: TrainSection) -> None:
@@ -75,11 +76,10 @@ class Ground:
         if len(parts) == 0:
             return _empty(0)
         new = np.array([i for i, sha256 in enumerate(parts.sha256) if (fold, sha256) not in self._frozen], int)
-        rows = _measure_frozen(scorers, parts.take(new))
+        rows = _measure(scorers, parts.take(new))[:, 1:]
         self._frozen.update({(fold, parts.sha256[i]): row for i, row in zip(new, rows, strict=True)})
-        frozen = np.stack([self._frozen[fold, sha256] for sha256 in parts.sha256])
         metric = np.log(scorers[0].metric.distance(scorers[0].head.embed(parts.head_rows)[:, None]))
-        return np.column_stack([metric, frozen])
+        return np.column_stack([metric, np.stack([self._frozen[fold, sha256] for sha256 in parts.sha256])])
 
 
 def cross_fit(
@@ -88,6 +88,7 @@ def cross_fit(
     labels: NDArray[np.int64],
     damage: DamagedParts | None,
     settings: TrainSection,
+    tuner: Tuner | None = None,
     ground: Ground | None = None,
 ) -> CrossFit:
     """Learn and measure fold by fold.
@@ -97,7 +98,7 @@ def cross_fit(
         defects: M parts, or None.
         labels: (N + M,) class of each part, normals first.
         damage: damaged copies of the normals, or None: then the statistics weigh the same.
-        settings: seed, folds, and how the head is learned.
+        tuner: fine-tunes the backbone as well, for each fold and each hidden kind; None: the head alone.
         ground: of the same normals, seed and folds, where there is one already.
     """
     folds = min(settings.folds, len(normals))
@@ -105,6 +106,7 @@ def cross_fit(
     normal_fold = ground.normal_fold
     defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
     rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
+    learner = Learner(rows, labels, settings, tuner)
     fold_of = np.concatenate([normal_fold, defect_fold])
     hidden = hidden_kinds(labels, folds)
     axes: list[Axes] = []
@@ -115,29 +117,27 @@ def cross_fit(
     for fold in range(folds):
         kept, inside = fold_of != fold, normal_fold == fold
         what = f"learning without fold {fold + 1} of {folds}"
-        head, _ = learn_head(rows[kept], labels[kept], labels[kept] == NORMAL, settings, what)
-        scorers = ground.scorers(fold, head, normals)
-        axes.append(Axes(head, scorers[0].places.frame))
-        normal_logs[inside] = ground.measure(fold, scorers, normals.take(inside))
+        learned = learner.learn(kept, what)
+        seen = learned.seen_by(normals, 0)
+        scorers = ground.scorers(fold, learned.head, seen)
+        axes.append(Axes(learned.head, scorers[0].places.frame, learned.tuned))
+        normal_logs[inside] = ground.measure(fold, scorers, seen.take(inside))
         if damage is not None:
-            of_fold = normal_fold[damage.source] == fold
+            of_fold = normal_fold[damage.source] == fold  # only its frozen statistics are judged
             damage_logs[of_fold] = ground.measure(fold, scorers, damage.features.take(of_fold))
         if defects is not None:
-            defect_logs[defect_fold == fold] = ground.measure(fold, scorers, defects.take(defect_fold == fold))
+            of_fold = defect_fold == fold
+            defect_logs[of_fold] = ground.measure(fold, scorers, learned.seen_by(defects, len(normals)).take(of_fold))
             for kind in hidden.get(fold, ()):
-                blind, _ = learn_head(
-                    rows[kept & (labels != kind)], labels[kept & (labels != kind)],
-                    labels[kept & (labels != kind)] == NORMAL, settings, f"{what} and one kind of defect",
-                )  # fmt: skip
-                scorer = ground.scorers(fold, blind, normals)
-                of_kind = defects.take(labels[len(normals) :] == kind)
+                shown = kept & (labels != kind)
+                if other_labels(labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
+                    continue  # what is left to learn from is too little to tell anything of the kind that is hidden
+                blind = learner.learn(shown, f"{what} and one kind of defect")
+                seen = blind.seen_by(normals, 0)
+                scorer = ground.scorers(fold, blind.head, seen)
+                of_kind = blind.seen_by(defects, len(normals)).take(labels[len(normals) :] == kind)
                 unseen.append(
-                    (
-                        fold,
-                        kind,
-                        ground.measure(fold, scorer, normals.take(inside)),
-                        ground.measure(fold, scorer, of_kind),
-                    )
+                    (fold, kind, ground.measure(fold, scorer, seen.take(inside)), ground.measure(fold, scorer, of_kind))
                 )
     judgement = even() if damage is None else judge(
         normal_logs[:, 1:FIRST_PLACES], damage_logs[:, 1:FIRST_PLACES], normal_logs[:, FIRST_PLACES:],
@@ -145,9 +145,9 @@ def cross_fit(
     )  # fmt: skip
     narrow = _Narrow(judgement)
     novelty_only = Fusion.of(narrow(normal_logs), (0.0, *judgement.weights))
-    seen = Evidence("seen", narrow(normal_logs), narrow(defect_logs))
+    shown = Evidence("seen", narrow(normal_logs), narrow(defect_logs))
     blinded = [Evidence(f"kind {kind}", narrow(good), narrow(bad)) for _, kind, good, bad in unseen]
-    share = choose_metric_weight(novelty_only, seen, blinded)
+    share = choose_metric_weight(novelty_only, shown, blinded)
     fusion = replace(novelty_only, weights=(share.weight, *judgement.weights))
     return CrossFit(tuple(axes), normal_fold, fusion, judgement, share)
 
@@ -179,12 +179,13 @@ def _fit(head: Head, normals: Features, inside: NDArray[np.bool_], total: tuple[
     return [first, *others]
 
 
-def _measure_frozen(scorers: Sequence[Scorer], parts: Features) -> Logs:
-    """Log distances (N, 2 + R) of the frozen statistics: whole, windows, then places by each of REST_WEIGHTS."""
-    first = scorers[0]
-    columns = [first.whole.distance(parts.whole[:, None]), first.windows.distance(parts.windows)]
-    columns += [scorer.places.distance(parts.context, parts.places) for scorer in scorers]
-    return np.log(np.column_stack(columns))
+def _measure(scorers: Sequence[Scorer], parts: Features) -> Logs:
+    """Log distances (N, 3 + R): metric, whole, windows, then places by each of REST_WEIGHTS."""
+    if len(parts) == 0:
+        return _empty(0)
+    first = scorers[0].log_distances(*parts.statistics)
+    others = [np.log(scorer.places.distance(parts.context, parts.places)) for scorer in scorers[1:]]
+    return np.column_stack([first, *others])
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def learn_head(
     curve = learn(network, X, labels, settings, what, observers)
     require_learned(curve, settings, what)
     linear = network.linear
-    return _fold_in(linear.weight.detach().numpy(), linear.bias.detach().numpy(), mean, spread), curve
+    return fold_in(linear.weight.detach().numpy(), linear.bias.detach().numpy(), mean, spread), curve
 
 
 def principal_head(whole: NDArray[np.float32]) -> Head:
@@ -96,11 +96,12 @@ def principal_head(whole: NDArray[np.float32]) -> Head:
     bias = np.zeros(EMBEDDING_DIM)
     bias[-1] = float(np.sqrt(np.square(X).sum(1).mean())) or 1.0
     weight[-1] = 0.0
-    return _fold_in(weight, bias, mean, spread)
+    return fold_in(weight, bias, mean, spread)
 
 
-def _fold_in(
+def fold_in(
     weight: NDArray[np.floating], bias: NDArray[np.floating], mean: NDArray[np.float64], spread: NDArray[np.float64]
 ) -> Head:
+    """The map of standardised statistics -> that of the statistics themselves."""
     folded = weight / spread
     return Head(folded.astype(np.float32), (bias - folded @ mean).astype(np.float32))

@@ -144,33 +144,34 @@ def final_look(embeddings: Tensor, labels: Tensor) -> Look:
     return look_at(embeddings, squared_distances(embeddings), labels)
 
 
-def require_finite(step: int, values: Tensor, settings: TrainSection, what: str) -> None:
-    """Raises CollapsedError where learning has run off to NaN or infinity."""
+def require_finite(step: int, values: Tensor, settings: TrainSection, what: str, *, tuning: bool = False) -> None:
+    """Raises CollapsedError where learning has run off to NaN or infinity; `tuning`: it was fine-tuning."""
     if not bool(torch.isfinite(values).all()):
+        name, rate = _rate(settings, tuning)
         raise CollapsedError(
-            f"{what}: the embedding is not finite after {step} steps, with train.learning_rate = "
-            f"{settings.learning_rate:g}; set it to {settings.learning_rate / 10:g}"
+            f"{what}: the embedding is not finite after {step} steps, with {name} = {rate:g}; set it to {rate / 10:g}"
         )
 
 
-def require_learned(curve: Curve, settings: TrainSection, what: str) -> None:
-    """Raises CollapsedError where nothing usable came out, with what to do about it."""
+def require_learned(curve: Curve, settings: TrainSection, what: str, *, tuning: bool = False) -> None:
+    """Raises CollapsedError where nothing usable came out, with what to do about it; `tuning`: it was fine-tuning."""
+    advice = _advice(settings, tuning)
     final, reach = curve.final, LOSSES[settings.loss].reach(settings.margin)
     if not all(math.isfinite(value) for value in final):
-        raise CollapsedError(f"{what}: the learned embedding is not finite; {_advice(settings)}")
+        raise CollapsedError(f"{what}: the learned embedding is not finite; {advice}")
     if is_shrunk(curve, settings) and final.inverted_share >= DISORDERED_SHARE:
         raise CollapsedError(
             f"{what}: the embedding has collapsed: all parts lie in one point (mean squared distance between unlike parts "
             f"{final.negative_distance:.2g}, between like ones {final.positive_distance:.2g}, margin {reach:g}; last loss "
             f"{curve.loss[-1]:.3f}, that of a point is {curve.point_loss:.3f}; {curve.empty_steps} of {curve.steps} steps "
-            f"without a triplet). {_advice(settings)}"
+            f"without a triplet). {advice}"
         )
     last = curve.active_share[-max(1, len(curve.active_share) // 4) :]
     if final.inverted_share >= CHANCE or (not any(last) and final.inverted_share >= UNLEARNED_SHARE):
         raise CollapsedError(
             f"{what}: nothing was learned: in {final.inverted_share:.0%} of all triplets the part of another label is the "
             f"nearer one (chance: {CHANCE:.0%}), and selection {settings.selection!r} found none in {curve.empty_steps} of "
-            f"{curve.steps} steps. {_advice(settings)}"
+            f"{curve.steps} steps. {advice}"
         )
 
 
@@ -179,15 +180,23 @@ def is_shrunk(curve: Curve, settings: TrainSection) -> bool:
     return curve.final.negative_distance < COLLAPSED_SHARE * LOSSES[settings.loss].reach(settings.margin)
 
 
-def _advice(settings: TrainSection) -> str:
+def _rate(settings: TrainSection, tuning: bool) -> tuple[str, float]:
+    """The setting's name, and its value."""
+    if tuning:
+        return "train.tune_learning_rate", settings.tune_learning_rate
+    return "train.learning_rate", settings.learning_rate
+
+
+def _advice(settings: TrainSection, tuning: bool) -> str:
     """What to choose instead, in the order in which it is most likely to help."""
     steps = []
     if settings.selection in ("hard", "batch_hard", "slide"):
         steps.append("--selection semihard or all (this one learns from the hardest negatives alone)")
     elif settings.selection == "semihard":
         steps.append("--selection all")
-    steps.append(f"train.learning_rate = {settings.learning_rate / 10:g} (now {settings.learning_rate:g})")
-    steps.append(f"--steps {4 * settings.steps}")
+    name, rate = _rate(settings, tuning)
+    steps.append(f"{name} = {rate / 10:g} (now {rate:g})")
+    steps.append(f"train.tune_steps = {4 * settings.tune_steps}" if tuning else f"--steps {4 * settings.steps}")
     return f"Try {', or '.join(steps)}; and see that no part lies in the folder of another kind"
 
 

@@ -18,7 +18,7 @@ from train.health import Curve, Record, active_share, final_look, look_at, requi
 from train.labels import require_two_other_labels
 from train.losses import LOSSES
 from train.sampling import pk_batches
-from train.selections import SELECTIONS, with_second_negative
+from train.selections import SELECTIONS, Quadruplets, Triplets, with_second_negative
 
 RECORDS = 60
 """About so many steps of a run are recorded."""
@@ -53,7 +53,7 @@ def learn(
         UserError: no label has two parts, or a quadruplet is asked for and there is no second other label.
         CollapsedError: the embedding is not finite any more.
     """
-    loss_of, selection = LOSSES[settings.loss], SELECTIONS[settings.selection]
+    loss_of = LOSSES[settings.loss]
     if loss_of.needs_quadruplets:
         require_two_other_labels(labels, settings.labels_per_batch, f"{what}, train.loss = {settings.loss!r}")
     targets = torch.from_numpy(labels)
@@ -75,10 +75,8 @@ def learn(
             distances = squared_distances(embeddings)
             fixed, of = distances.detach(), targets[batch]
             require_finite(step - 1, fixed, settings, what)
-            triplets = selection.select(fixed, of, settings.margin)
-            chosen = with_second_negative(triplets, fixed, of) if loss_of.needs_quadruplets else triplets
+            loss, chosen = select_and_lose(distances, of, settings)
             empty_steps += chosen.anchor.numel() == 0
-            loss = loss_of.of(distances, chosen, settings.margin, settings.second_margin)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
@@ -96,7 +94,7 @@ def learn(
                     observe(record)
                     network.train()
         network.eval()
-        some = _some(labels)
+        some = looked_at(labels)
         with torch.no_grad():
             final = network(inputs[some])
         require_finite(settings.steps, final, settings, what)
@@ -104,7 +102,21 @@ def learn(
     return Curve.of(records, settings.steps, empty_steps, point_loss, final_look(final, targets[some]))
 
 
-def _some(labels: NDArray[np.int64]) -> Tensor:
+def select_and_lose(distances: Tensor, labels: Tensor, settings: TrainSection) -> tuple[Tensor, Triplets | Quadruplets]:
+    """The loss of a batch by the settings' selection and loss, and what was selected.
+
+    Args:
+        distances: (B, B) squared, with a gradient.
+        labels: (B,) int64.
+        settings: loss, selection and margins.
+    """
+    loss_of, fixed = LOSSES[settings.loss], distances.detach()
+    triplets = SELECTIONS[settings.selection].select(fixed, labels, settings.margin)
+    chosen = with_second_negative(triplets, fixed, labels) if loss_of.needs_quadruplets else triplets
+    return loss_of.of(distances, chosen, settings.margin, settings.second_margin), chosen
+
+
+def looked_at(labels: NDArray[np.int64]) -> Tensor:
     """Indices of at most LOOKED_AT images of each label, evenly apart."""
     chosen = []
     for label in np.unique(labels):

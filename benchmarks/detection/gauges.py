@@ -92,7 +92,7 @@ class Bench:
         numbers = {kind: number for number, kind in enumerate(dict.fromkeys(self.kinds), 1)}
         of_shown = np.array([numbers[self.kinds[i]] for i in taught], np.int64)
         labels = np.concatenate([np.zeros(len(self.fit), np.int64), of_shown])
-        crossed = cross_fit(self.fit, shown, labels, self.damage, self.settings, self.ground)
+        crossed = cross_fit(self.fit, shown, labels, self.damage, self.settings, ground=self.ground)
         scores = self._gauges(crossed, shown, labels)
         scores["mean distance"] = self._mean_distance()
         if shown is None:

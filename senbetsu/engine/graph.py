@@ -24,6 +24,7 @@ import senbetsu.places
 import senbetsu.scoring
 import senbetsu.stages
 import senbetsu.statistics
+import senbetsu.tuned
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.errors import ConfigError
@@ -71,6 +72,7 @@ def _key(network: Callable[[Backbone], nn.Module], backbone: Backbone, constants
     """Whatever the exported graph depends on: code, weights, versions, shapes."""
     modules = (
         senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.places, senbetsu.scoring,
+        senbetsu.tuned,
     )  # fmt: skip
     sources = [sha256_of_file(Path(str(module.__file__))) for module in modules]
     facts = [

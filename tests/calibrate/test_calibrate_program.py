@@ -27,6 +27,15 @@ def test_unseen_parts_all_go_to_the_threshold(line) -> None:
     assert not set(document["parts"]) & set(load_embedding(line.artifacts).folds)
 
 
+def test_the_profile_scores_the_parts_as_calibrate_did(senbetsu, line, tmp_path: Path) -> None:
+    """Calibrate scores with the model in its hands, score with what was written of it."""
+    output = tmp_path / "scores.jsonl"
+    done = senbetsu("score", "--artifacts", line.artifacts, line.calibrate_normal, "--output", output)
+    assert done.status == 0, done.stderr
+    scores = sorted(json.loads(row)["score"] for row in output.read_text().splitlines())
+    np.testing.assert_allclose(scores, document_of(line.artifacts)["scores"], rtol=1e-5, atol=1e-6)
+
+
 def test_the_report_is_self_contained_and_leads_with_the_claim(line) -> None:
     page = (line.artifacts / "report.html").read_text()
     assert page.index("On average at most 0.901 %") < page.index("<svg")
@@ -72,12 +81,14 @@ def test_a_promise_that_is_supported_is_kept_to_the_letter(senbetsu, line, artif
     assert sum(score <= document_of(artifacts)["threshold"] + 1e-6 for score in scores) == claim["k"]
 
 
-def test_eight_parts_that_were_trained_on_give_a_helpful_and_honest_message(senbetsu, line, tmp_path: Path) -> None:
+def test_eight_parts_that_were_trained_on_give_a_helpful_and_honest_message(
+    senbetsu, quick, line, tmp_path: Path
+) -> None:
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(line.train_normal.iterdir())[:8]:
         shutil.copy(path, few)
-    assert senbetsu("train", "--normal", few, "--artifacts", tmp_path / "a").status == 0
+    assert senbetsu("train", "--normal", few, "--artifacts", tmp_path / "a", *quick).status == 0
     done = senbetsu("calibrate", "--normal", few, "--artifacts", tmp_path / "a")
     assert done.status == 0, done.stderr
     assert "8 normal parts support no better claim than 22.3 % expected" in done.stderr
@@ -89,10 +100,10 @@ def test_eight_parts_that_were_trained_on_give_a_helpful_and_honest_message(senb
     assert document["threshold"] == pytest.approx(max(document["scores"]), rel=1e-5)
 
 
-def test_parts_that_serve_twice_are_scored_by_models_that_never_saw_them(senbetsu, line, tmp_path: Path) -> None:
+def test_parts_that_serve_twice_are_scored_by_models_that_never_saw_them(senbetsu, quick, line, tmp_path: Path) -> None:
     """A threshold taken from a part's own fit would lie far below what a new part of the same kind scores."""
     train = ("train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path)
-    assert senbetsu(*train, "--steps", 100).status == 0
+    assert senbetsu(*train, "--steps", 100, *quick).status == 0
     assert senbetsu("calibrate", "--normal", line.train_normal, "--artifacts", tmp_path).status == 0
     twice = np.array(document_of(tmp_path)["scores"])
     fresh = np.array(document_of(line.artifacts)["scores"])
@@ -100,8 +111,8 @@ def test_parts_that_serve_twice_are_scored_by_models_that_never_saw_them(senbets
     assert np.median(twice) >= 0.9 * np.median(fresh)
 
 
-def test_a_profile_of_another_model_is_refused(senbetsu, line, artifacts: Path) -> None:
-    assert senbetsu("train", "--normal", line.train_normal, "--artifacts", artifacts).status == 0
+def test_a_profile_of_another_model_is_refused(senbetsu, quick, line, artifacts: Path) -> None:
+    assert senbetsu("train", "--normal", line.train_normal, "--artifacts", artifacts, *quick).status == 0
     with pytest.raises(ArtifactError, match=r"calibrated for the model .* run `senbetsu calibrate` again"):
         load_profile(artifacts, load_embedding(artifacts))
     done = senbetsu("score", "--artifacts", artifacts, line.test_normal)

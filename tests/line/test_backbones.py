@@ -14,7 +14,7 @@ from senbetsu.engine import EngineChoice, build_engine
 from senbetsu.images import fit, read_image
 from senbetsu.profile import load_profile
 
-FEW_FOLDS = ("--set", "train.folds=2")
+QUICK = ("--set", "train.folds=2", "--set", "train.judge_pictures=18")
 
 
 def some(source: Path, count: int, target: Path) -> Path:
@@ -36,9 +36,7 @@ def test_a_model_trained_with_lite1_calibrates_and_scores_with_no_further_flag(
         some(parts_folder / "calibrate", 12, tmp_path / "b"),
     )
     artifacts = tmp_path / "artifacts"
-    train = senbetsu(
-        "train", "--normal", normal, "--artifacts", artifacts, "--backbone", "efficientnet_lite1", *FEW_FOLDS
-    )
+    train = senbetsu("train", "--normal", normal, "--artifacts", artifacts, "--backbone", "efficientnet_lite1", *QUICK)
     assert train.status == 0, train.stderr
     document = json.loads((artifacts / "embedding.json").read_text())
     assert document["backbone"]["name"] == "efficientnet_lite1"
@@ -70,7 +68,7 @@ def test_a_resnet18_with_a_file_of_weights_scores_the_same_in_openvino_and_torch
     )
     artifacts, exact = tmp_path / "artifacts", ("--set", "engine.precision=fp32", "--set", "engine.kind=openvino")
     train = senbetsu(
-        "train", "--normal", normal, "--artifacts", artifacts, "--backbone", "resnet18", "--weights", weights, *FEW_FOLDS,
+        "train", "--normal", normal, "--artifacts", artifacts, "--backbone", "resnet18", "--weights", weights, *QUICK,
         "--set", "model.input_size=130",
     )  # fmt: skip
     assert train.status == 0, train.stderr

@@ -82,7 +82,14 @@ def test_a_parts_score_does_not_depend_on_its_batch(
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 3), one_by_one, rtol=1e-4)
 
 
-@pytest.mark.parametrize("which", ["head_weight", "metric_centroid", "whole_directions", "windows_gain"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        "head_weight", "metric_centroid", "whole_directions", "windows_gain", "context_mean", "context_map",
+        "context_centre", "places_mean", "places_directions", "places_regression", "places_whitening", "places_gain",
+        "places_rest", "fusion_matrix", "fusion_offset", "fusion_gain",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
 def test_a_statistic_that_is_not_finite_gives_no_finite_score(
     profile: Profile, backbone: Backbone, kind: str, which: str

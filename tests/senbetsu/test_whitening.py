@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import OAS
 
 from senbetsu.moments import Moments
-from senbetsu.whitening import DISTANCE_FLOOR, fit_isotropic, fit_whitening, shrinkage
+from senbetsu.whitening import DISTANCE_FLOOR, EXACT_UP_TO, Whitening, fit_isotropic, fit_whitening, leading, shrinkage
 
 
 def correlated(seed: int, count: int, dimensions: int) -> np.ndarray:
@@ -70,3 +70,56 @@ def test_isotropic_distance_is_l2_in_units_of_the_parts_spread() -> None:
     whitening = fit_isotropic(Moments.of(X))
     point = np.array([[[3.0, 4.0, 0.0, 0.0, 0.0]]]) * 3
     assert whitening.distance(point)[0] == pytest.approx(5, rel=0.02)
+
+
+DIMENSIONS, RANK = 1536, 256
+
+
+@pytest.fixture(scope="module")
+def decaying() -> tuple[np.ndarray, np.ndarray]:
+    """Parts whose variances fall with the power of their number, as those of a network's statistics do; 1 536-d."""
+    random = np.random.default_rng(8)
+    axes, _ = np.linalg.qr(random.normal(size=(DIMENSIONS, DIMENSIONS)))
+    deviations = np.arange(1, DIMENSIONS + 1) ** -0.6
+    X = (random.normal(size=(800, DIMENSIONS)) * deviations) @ axes.T
+    return X[:700], X[700:]
+
+
+def test_the_leading_directions_of_a_large_matrix_are_those_of_a_full_decomposition(
+    decaying: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """To 2 % in each eigenvalue, and to half a degree in the leading directions. Near the cut, where eigenvalues are
+    close, it may take others: there no direction is better than its neighbour."""
+    assert DIMENSIONS > EXACT_UP_TO
+    covariance = np.cov(decaying[0].T, bias=True)
+    values, vectors = leading(covariance, RANK)
+    exact_values, exact = np.linalg.eigh(covariance)
+    exact_values, exact = exact_values[::-1][:RANK], exact[:, ::-1]
+    assert (np.diff(values) <= 0).all()
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(RANK), atol=1e-5)
+    np.testing.assert_allclose(values, exact_values, rtol=0.02)
+    cosines = np.linalg.svd(exact[:, : RANK // 2].T @ vectors, compute_uv=False)
+    assert np.degrees(np.arccos(np.clip(cosines.min(), 0, 1))) < 0.5
+    again = leading(covariance.copy(), RANK)
+    np.testing.assert_array_equal(again[0], values)
+    np.testing.assert_array_equal(again[1], vectors)
+
+
+def test_distances_by_leading_directions_are_those_by_a_full_decomposition(
+    decaying: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """To half a per cent."""
+    X, fresh = decaying
+    found = fit_whitening(Moments.of(X), RANK)
+    values, vectors = np.linalg.eigh(OAS().fit(X).covariance_)
+    oracle = Whitening(X.mean(0)[None], vectors[:, -RANK:], values[-RANK:], float(values[:-RANK].mean()))
+    np.testing.assert_allclose(found.distance(fresh[:, None]), oracle.distance(fresh[:, None]), rtol=5e-3)
+
+
+def test_a_large_matrix_of_few_parts_has_finite_distances() -> None:
+    """Its rank is far below the number of directions asked for."""
+    X = correlated(9, 12, DIMENSIONS)
+    found = fit_whitening(Moments.of(X), RANK)
+    oracle = OAS().fit(X)
+    query = correlated(10, 5, DIMENSIONS)
+    np.testing.assert_allclose(np.square(found.distance(query[:, None])), oracle.mahalanobis(query), rtol=1e-2)

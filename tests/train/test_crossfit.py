@@ -1,38 +1,53 @@
-"""The share of the learned distance follows the evidence."""
+"""Fold by fold: who judges whom, what is hidden where, and that damage and defects decide the weights."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from senbetsu.auroc import auroc
-from train.crossfit import choose_metric_share, deal
+from senbetsu.config import TrainSection
+from senbetsu.features import Features
+from train import crossfit
+from train.crossfit import CrossFit, cross_fit, deal, hidden_kinds
+from train.judge import EVEN_REST_WEIGHT, DamagedParts
+from train.labels import NORMAL, UNKNOWN
 
-
-def logs(seed: int, count: int, means: tuple[float, float, float]) -> np.ndarray:
-    return np.random.default_rng(seed).normal(means, 0.3, (count, 3))
-
-
-def test_auroc_is_that_of_scikit_learn_with_ties() -> None:
-    random = np.random.default_rng(0)
-    good, bad = random.integers(0, 10, 50) / 2, random.integers(3, 14, 30) / 2
-    expected = roc_auc_score(np.r_[np.zeros(50), np.ones(30)], np.r_[good, bad])
-    assert auroc(good, bad) == pytest.approx(expected)
+CHANNELS, PLACES, VALUES = 6, 9, 20
+SETTINGS = TrainSection(steps=30, folds=3, images_per_label=8, dropout=0.0)
 
 
-def test_a_learned_distance_that_tells_nothing_gets_no_share() -> None:
-    share, curve = choose_metric_share(logs(0, 400, (0, 0, 0)), logs(1, 100, (-0.5, 1, 1)))
-    assert share == 0
-    assert curve[0.0] == max(curve.values())
+def parts(
+    seed: int, count: int, context: float = 0, whole: float = 0, windows: float = 0, places: float = 0
+) -> Features:
+    """Random statistics, each moved so far in its first number (of one window, of one place)."""
+    random = np.random.default_rng(seed)
+    c, w, x, p = (
+        random.normal(size=(count, *shape)).astype(np.float32)
+        for shape in ((CHANNELS,), (3 * CHANNELS,), (9, 3 * CHANNELS), (PLACES, VALUES))
+    )
+    c[:, 0] += context
+    w[:, 0] += whole
+    x[:, 4, 0] += windows
+    p[:, 4, 0] += places
+    names = tuple(f"{seed}-{number}" for number in range(count))
+    return Features(tuple(map(Path, names)), names, c, w, x, p.astype(np.float16))
 
 
-def test_one_that_tells_more_than_the_frozen_features_gets_the_most_it_may() -> None:
-    share, curve = choose_metric_share(logs(2, 400, (0, 0, 0)), logs(3, 100, (2, 0, 0)))
-    assert share == 0.5
-    assert curve[0.5] > curve[0.0]
+NORMALS = parts(1, 60)
 
 
-def test_too_few_defects_prove_nothing() -> None:
-    assert choose_metric_share(logs(4, 40, (0, 0, 0)), logs(5, 3, (5, 0, 0))) == (0.0, {})
+def damage(**shift: float) -> DamagedParts:
+    source = np.arange(45) % len(NORMALS)
+    return DamagedParts(parts(2, 45, **shift), ("spot",) * 45, source)
+
+
+def crossed(defects: Features | None, labels: list[int], made: DamagedParts | None, **changed: object) -> CrossFit:
+    all_labels = np.array([NORMAL] * len(NORMALS) + labels)
+    return cross_fit(NORMALS, defects, all_labels, made, SETTINGS.model_copy(update=changed))
 
 
 def test_parts_are_dealt_evenly_and_always_the_same_way() -> None:
@@ -40,3 +55,97 @@ def test_parts_are_dealt_evenly_and_always_the_same_way() -> None:
     assert sorted(np.bincount(folds).tolist()) == [4, 4, 5, 5, 5]
     assert (folds == deal(23, 5, seed=3)).all()
     assert len(deal(0, 5, seed=3)) == 0
+
+
+@given(st.sets(st.integers(1, 12), max_size=9), st.booleans(), st.integers(2, 6))
+@settings(deadline=None)
+def test_every_known_kind_is_hidden_exactly_once_where_there_are_two(
+    kinds: set[int], unknown: bool, folds: int
+) -> None:
+    labels = np.array([NORMAL, NORMAL, *(UNKNOWN,) * unknown, *(kind for kind in kinds for _ in range(3))])
+    hidden = hidden_kinds(labels, folds)
+    assert set(hidden) <= set(range(folds))
+    counted = Counter(kind for of_fold in hidden.values() for kind in of_fold)
+    assert counted == ({} if len(kinds) < 2 else dict.fromkeys(kinds, 1))
+    assert max(map(len, hidden.values()), default=0) <= -(-len(kinds) // folds)
+
+
+@pytest.mark.parametrize(("statistic", "number"), [("whole", 0), ("windows", 1), ("places", 2)])
+def test_the_statistic_in_which_damage_shows_weighs_most(statistic: str, number: int) -> None:
+    found = crossed(None, [], damage(**{statistic: 8.0}))
+    assert np.argmax(found.fusion.weights[1:]) == number
+    assert found.judgement.auroc[statistic] > 0.95
+    assert found.fusion.weights[0] == 0
+    assert found.share.seen == {}
+
+
+def test_without_damage_the_statistics_weigh_the_same() -> None:
+    found = crossed(None, [], None)
+    assert found.fusion.weights == pytest.approx((0, 1 / 3, 1 / 3, 1 / 3))
+    assert found.judgement.rest_weight == EVEN_REST_WEIGHT
+
+
+def test_damaged_copies_and_parts_are_measured_by_models_that_never_saw_the_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each row tells by its context which part it is of; what a scorer was fitted on, its centroids tell."""
+    context = np.tile(np.arange(60, dtype=np.float32)[:, None], CHANNELS)
+    normals = replace(NORMALS, context=context)
+    made = damage()
+    made = replace(made, features=replace(made.features, context=context[made.source]))
+    learned_on: list[int] = []
+    measured = 0
+    learn, measure = crossfit.learn_head, crossfit._measure
+
+    def recorded_learn(rows, labels, *rest):  # type: ignore[no-untyped-def]
+        learned_on[:] = rows[labels == NORMAL, 0].astype(int).tolist()
+        return learn(rows, labels, *rest)
+
+    def checked_measure(scorers, rows):  # type: ignore[no-untyped-def]
+        nonlocal measured
+        measured += len(rows)
+        assert not set(learned_on) & set(rows.context[:, 0].astype(int).tolist())
+        for scorer in scorers:
+            for name in ("whole", "windows"):
+                expected = getattr(normals, name)[learned_on].mean(0)
+                np.testing.assert_allclose(np.squeeze(getattr(scorer, name).centroid), expected, atol=1e-5)
+            np.testing.assert_allclose(scorer.places.mean, NORMALS.places[learned_on].mean(0, np.float64), atol=1e-5)
+        return measure(scorers, rows)
+
+    monkeypatch.setattr(crossfit, "learn_head", recorded_learn)
+    monkeypatch.setattr(crossfit, "_measure", checked_measure)
+    found = cross_fit(normals, None, np.zeros(60, np.int64), made, SETTINGS)
+    assert measured == 60 + 45
+    assert len(found.axes) == 3
+
+
+def test_what_defects_show_the_learned_distance_is_weighed_by() -> None:
+    """Both kinds lie out in one direction that only the context has, so that one teaches the other."""
+    found = crossed(parts(3, 24, context=5.0), [1] * 12 + [2] * 12, damage(whole=3.0))
+    assert found.share.weight > 0
+    assert found.fusion.weights[0] == found.share.weight
+    assert found.share.seen[found.share.weight] > found.share.seen[0.0] + 0.02
+    assert set(found.share.hidden) == set(found.share.seen)
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "proven"),
+    [
+        ([1] * 12, "triplet", False),
+        ([1] * 6 + [2] * 6, "triplet", True),
+        ([1] * 6 + [2] * 6, "quadruplet", False),
+        ([1] * 4 + [2] * 4 + [3] * 4, "quadruplet", True),
+        ([1] * 4 + [2] * 4 + [UNKNOWN] * 4, "quadruplet", True),
+    ],
+)
+def test_a_kind_is_hidden_where_the_others_are_enough_to_learn_from(labels: list[int], loss: str, proven: bool) -> None:
+    """A quadruplet takes two other labels: with two kinds, hiding one stopped the training."""
+    found = crossed(parts(4, 12, context=6.0), labels, None, loss=loss)
+    assert bool(found.share.hidden) is proven
+
+
+def test_no_more_folds_than_parts() -> None:
+    few = NORMALS.take(range(4))
+    found = cross_fit(few, None, np.zeros(4, np.int64), None, SETTINGS.model_copy(update={"folds": 9}))
+    assert sorted(found.normal_fold.tolist()) == [0, 1, 2, 3]
+    assert np.isfinite(found.fusion.log_mean).all()

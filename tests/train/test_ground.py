@@ -31,10 +31,15 @@ def test_a_ground_that_has_served_other_defects_gives_the_same_as_a_fresh_one() 
     defects, labels = parts(10, 2, 0.8, "bad"), np.r_[np.zeros(NORMALS, int), np.repeat([1, 2], 5)]
     ground = Ground(normals, settings)
     cross_fit(
-        normals, defects.take(np.arange(3)), np.r_[np.zeros(NORMALS, int), np.ones(3, int)], damage, settings, ground
+        normals,
+        defects.take(np.arange(3)),
+        np.r_[np.zeros(NORMALS, int), np.ones(3, int)],
+        damage,
+        settings,
+        ground=ground,
     )
-    cross_fit(normals, None, np.zeros(NORMALS, np.int64), damage, settings, ground)
-    shared, fresh = (cross_fit(normals, defects, labels, damage, settings, given) for given in (ground, None))
+    cross_fit(normals, None, np.zeros(NORMALS, np.int64), damage, settings, ground=ground)
+    shared, fresh = (cross_fit(normals, defects, labels, damage, settings, ground=given) for given in (ground, None))
     assert shared.fusion == fresh.fusion
     assert shared.judgement == fresh.judgement
     assert shared.share == fresh.share

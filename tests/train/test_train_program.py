@@ -16,6 +16,7 @@ def test_it_writes_what_it_learned_and_how(line) -> None:
     assert document["learned"] is True
     assert document["classes"] == {"normal": 60, "hole": 15, "scratch": 15}
     assert document["settings"]["steps"] == 100
+    assert document["settings"]["judge_pictures"] == 36
     curve = document["curve"]
     for name in ("loss", "active_share", "positive_distance", "negative_distance", "spread_median", "effective_rank"):
         assert len(curve[name]) == len(curve["step"]) > 10, name
@@ -26,29 +27,52 @@ def test_it_writes_what_it_learned_and_how(line) -> None:
     picture = cv2.imread(str(line.artifacts / "feature_space.png"))
     assert picture is not None
     assert picture.shape[1] > picture.shape[0]
+    assert cv2.imread(str(line.artifacts / "damage.png")) is not None
     embedding = load_embedding(line.artifacts)
     assert embedding.moments.count == 60
+    assert len(embedding.fold_axes) == 3
     assert embedding.sha256 == document["sha256"]
 
 
-def test_the_same_seed_gives_the_same_model(senbetsu, line, tmp_path: Path) -> None:
+def test_it_keeps_the_evidence_that_the_weights_rest_on(line) -> None:
+    document = json.loads((line.artifacts / "embedding.json").read_text())
+    embedding = load_embedding(line.artifacts)
+    judgement, share = document["judgement"], document["metric_weight"]
+    assert set(judgement["auroc"]) == {"whole", "windows", "places"}
+    assert embedding.fusion.weights == pytest.approx((share["weight"], *judgement["weights"]))
+    assert document["fusion"]["statistics"] == ["metric", "whole", "windows", "places"]
+    assert embedding.rest_weight == judgement["rest_weight"]
+    by_rest = {float(weight): area for weight, area in judgement["auroc_by_rest_weight"].items()}
+    assert by_rest[embedding.rest_weight] == max(by_rest.values())
+    # Two kinds were shown, so that each was hidden once.
+    assert set(share["seen"]) == set(share["hidden"])
+    assert min(share["seen"].values()) > 0.5
+
+
+def test_the_same_seed_gives_the_same_model(senbetsu, quick, line, tmp_path: Path) -> None:
     again = senbetsu(
-        "train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path, "--steps", 100
-    )
+        "train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path, "--steps", 100,
+        *quick,
+    )  # fmt: skip
     assert again.status == 0, again.stderr
     assert load_embedding(tmp_path).sha256 == load_embedding(line.artifacts).sha256
 
 
 def test_with_normals_alone_it_works_and_says_what_it_does_instead(senbetsu, line, tmp_path: Path) -> None:
-    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path)
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--artifacts", tmp_path, "--set", "train.folds=2",
+        "--set", "train.judge_pictures=0",
+    )  # fmt: skip
     assert done.status == 0, done.stderr
     assert "no defects (--defects): nothing can be learned by contrast" in done.stderr
-    assert load_embedding(tmp_path).fusion.weights == (0.0, 0.5, 0.5)
+    assert "the statistics of the novelty gauge weigh the same" in done.stderr
+    assert load_embedding(tmp_path).fusion.weights == pytest.approx((0.0, 1 / 3, 1 / 3, 1 / 3))
+    assert not (tmp_path / "damage.png").exists()
     assert (tmp_path / "feature_space.png").exists()
 
 
 def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out_by_name(
-    senbetsu, line, tmp_path: Path
+    senbetsu, quick, line, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mixed/deep/deeper"
     folder.mkdir(parents=True)
@@ -64,7 +88,7 @@ def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out
     shutil.copy(source[5], folder / "g.png")
     shutil.copy(source[5], folder / "copy-of-g.png")
     (folder / "link.png").symlink_to(source[6])
-    done = senbetsu("train", "--normal", tmp_path / "mixed", "--artifacts", tmp_path / "out")
+    done = senbetsu("train", "--normal", tmp_path / "mixed", "--artifacts", tmp_path / "out", *quick)
     assert done.status == 0, done.stderr
     assert "broken.jpg: a JPEG that ends before its picture does" in done.stderr
     assert load_embedding(tmp_path / "out").moments.count == 8
@@ -113,7 +137,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_the_work(senbets
 
 
 def test_a_folder_of_unknown_kind_and_pictures_beside_the_folders_are_taken_for_what_they_are(
-    senbetsu, line, tmp_path: Path
+    senbetsu, quick, line, tmp_path: Path
 ) -> None:
     defects = tmp_path / "defects"
     (defects / "unknown").mkdir(parents=True)
@@ -122,7 +146,7 @@ def test_a_folder_of_unknown_kind_and_pictures_beside_the_folders_are_taken_for_
         shutil.copy(path, defects / "unknown" if number < 8 else defects)
     done = senbetsu(
         "train", "--normal", line.train_normal, "--defects", defects, "--artifacts", tmp_path / "out", "--steps", 40,
-        "--loss", "quadruplet_chen", "--selection", "all",
+        "--loss", "quadruplet_chen", "--selection", "all", *quick,
     )  # fmt: skip
     assert done.status == 0, done.stderr
     document = json.loads((tmp_path / "out/embedding.json").read_text())
@@ -144,11 +168,24 @@ def test_quadruplets_of_one_kind_are_refused_before_the_work(senbetsu, line, tmp
     assert not (tmp_path / "out/embedding.json").exists()
 
 
-def test_one_defect_is_enough_to_train_with(senbetsu, line, tmp_path: Path) -> None:
+def test_two_kinds_are_enough_for_quadruplets_though_neither_can_be_hidden(
+    senbetsu, quick, line, tmp_path: Path
+) -> None:
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path, "--steps", 40,
+        "--loss", "quadruplet", *quick,
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    share = json.loads((tmp_path / "embedding.json").read_text())["metric_weight"]
+    assert share["hidden"] == {}
+    assert share["weight"] <= 1
+
+
+def test_one_defect_is_enough_to_train_with(senbetsu, quick, line, tmp_path: Path) -> None:
     (tmp_path / "defects/scratch").mkdir(parents=True)
     shutil.copy(sorted((line.train_defects / "scratch").iterdir())[0], tmp_path / "defects/scratch")
     done = senbetsu(
         "train", "--normal", line.train_normal, "--defects", tmp_path / "defects", "--artifacts", tmp_path / "out",
-        "--steps", 40,
+        "--steps", 40, *quick,
     )  # fmt: skip
     assert done.status == 0, done.stderr

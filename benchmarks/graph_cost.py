@@ -1,0 +1,98 @@
+"""What measuring costs beside seeing: the whole graph, from picture to score, against the bare backbone, in one run.
+
+Both are compiled by OpenVINO the same way and take the same uint8 pictures. Blocks of calls alternate, so that whatever else
+the machine does falls on both; the ratio is that of the medians of the blocks' medians. The profile is of random numbers:
+its values cost nothing.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from conditions import save
+from torch import Tensor, nn
+
+from senbetsu.backbone import Backbone, find_backbone
+from senbetsu.config import ModelSection
+from senbetsu.embedding import WHOLE_RANK, WINDOWS_RANK
+from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
+from senbetsu.network import EMBEDDING_DIM, FeatureNetwork
+from senbetsu.places import CONTEXT_RANK, RANK
+from senbetsu.scoring import STATISTICS, ScorerConstants, ScoringNetwork
+
+BLOCKS, CALLS = 20, 10
+
+
+class BareBackbone(FeatureNetwork):
+    """Picture -> mean of the last map: the least that makes the backbone run to its end."""
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, S, S, 3) uint8 -> (B, C)."""
+        x = (images.permute(0, 3, 1, 2).to(torch.float32) - self._mean) / self._std
+        return self.backbone(x)[-1].mean((2, 3))
+
+
+def random_constants(backbone: Backbone) -> ScorerConstants:
+    """Of a profile of random numbers, in the shapes that `train` gives with 768 normal parts or more."""
+    with torch.inference_mode():
+        picture = torch.zeros(1, backbone.input_size, backbone.input_size, 3, dtype=torch.uint8)
+        context, whole, windows, places = FeatureNetwork(backbone).eval()(picture)
+    M, F, (G, _), (L, P) = context.shape[1], whole.shape[1], windows.shape[1:], places.shape[1:]
+    S, D = len(STATISTICS), EMBEDDING_DIM
+    shapes = (
+        (M + F, D), (D,), (1, D), (D,), (1, F), (F, WHOLE_RANK), (WHOLE_RANK,), (1,), (G, F),
+        (F, WINDOWS_RANK), (WINDOWS_RANK,), (1,), (M,), (M, CONTEXT_RANK), (CONTEXT_RANK,), (L, P), (P, RANK),
+        (CONTEXT_RANK, L * RANK), (RANK, RANK), (L,), (1,), (S, 2), (2,), (1,),
+    )  # fmt: skip
+    random = torch.Generator().manual_seed(0)
+    return ScorerConstants(*(torch.rand(shape, generator=random) * 0.01 for shape in shapes))
+
+
+def time_of(run: Callable[[], object]) -> float:
+    """Median of a block of calls, milliseconds."""
+    times = []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return float(np.median(times)) * 1e3
+
+
+def compare(backbone: Backbone, constants: ScorerConstants, precision: str, batch: int) -> dict[str, float]:
+    """Alternating blocks."""
+    networks: dict[str, tuple[type[nn.Module], tuple[Tensor, ...]]] = {
+        "bare_ms": (BareBackbone, ()), "whole_ms": (ScoringNetwork, tuple(constants)),
+    }  # fmt: skip
+    graphs = {name: CompiledGraph(net, c, backbone, precision, 0, (batch,)) for name, (net, c) in networks.items()}
+    for graph in graphs.values():
+        graph.inputs[:] = np.random.default_rng(0).integers(0, 256, graph.inputs.shape, np.uint8)
+        time_of(lambda graph=graph: graph.run(batch))
+    blocks: dict[str, list[float]] = {name: [] for name in graphs}
+    for _ in range(BLOCKS):
+        for name, graph in graphs.items():
+            blocks[name].append(time_of(lambda graph=graph: graph.run(batch)))
+    medians = {name: round(float(np.median(times)), 3) for name, times in blocks.items()}
+    ratios = np.array(blocks["whole_ms"]) / np.array(blocks["bare_ms"])
+    return {
+        **medians,
+        "ratio": round(medians["whole_ms"] / medians["bare_ms"], 3),
+        "ratio_p10_p90": [round(float(q), 3) for q in np.quantile(ratios, [0.1, 0.9])],
+    }
+
+
+def main() -> None:
+    """The benchmark."""
+    backbone = find_backbone(ModelSection())
+    constants = random_constants(backbone)
+    precisions = ["bf16", "fp32"] if cpu_has_bf16() else ["fp32"]
+    figures = {
+        f"{precision}, batch {batch}": compare(backbone, constants, precision, batch)
+        for precision in precisions
+        for batch in (1, 8)
+    }
+    save("graph_cost", {"backbone": backbone.name, "input_size": backbone.input_size, "openvino": figures})
+
+
+if __name__ == "__main__":
+    main()

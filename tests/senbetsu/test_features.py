@@ -1,0 +1,78 @@
+"""Statistics of files and of pictures in memory: the same numbers, each picture's own, in order, kept or not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from senbetsu.backbone import Backbone, find_backbone
+from senbetsu.config import ModelSection
+from senbetsu.features import BATCH, Features, extract_features, features_of
+from senbetsu.images import fit, read_image
+from senbetsu.network import FeatureNetwork
+
+COUNT = BATCH + 2
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return find_backbone(ModelSection())
+
+
+@pytest.fixture(scope="module")
+def paths(parts_folder: Path) -> list[Path]:
+    return sorted((parts_folder / "train").iterdir())[:COUNT]
+
+
+@pytest.fixture(scope="module")
+def pictures(paths: list[Path], backbone: Backbone) -> list[np.ndarray]:
+    made = []
+    for path in paths:
+        made.append(np.zeros((backbone.input_size, backbone.input_size, 3), np.uint8))
+        fit(read_image(path), made[-1])
+    return made
+
+
+def assert_equal(a: Features, b: Features) -> None:
+    for one, other in zip(a.statistics, b.statistics, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pictures_in_memory_have_the_statistics_of_their_files(
+    paths: list[Path], pictures: list[np.ndarray], backbone: Backbone
+) -> None:
+    from_files = extract_features(paths, backbone, "files")
+    in_memory = features_of(iter(pictures), backbone, "memory", COUNT)
+    assert [str(path) for path in in_memory.paths] == [str(number) for number in range(COUNT)]
+    assert_equal(in_memory, from_files)
+    # This time all come from the cache.
+    assert_equal(features_of(iter(pictures), backbone, "memory", COUNT), from_files)
+    assert_equal(extract_features(paths, backbone, "files"), from_files)
+
+
+def test_the_same_picture_twice_has_two_rows(pictures: list[np.ndarray], backbone: Backbone) -> None:
+    order = [0, 1, 0, 2, 0]
+    found = features_of((pictures[i] for i in order), backbone, "memory", len(order))
+    alone = features_of(iter(pictures[:3]), backbone, "memory", 3)
+    assert_equal(found, alone.take(order))
+    assert found.sha256[0] == found.sha256[2] == found.sha256[4]
+
+
+def test_the_statistics_are_the_networks(pictures: list[np.ndarray], backbone: Backbone) -> None:
+    found = features_of(iter(pictures[:3]), backbone, "memory", 3)
+    with torch.inference_mode():
+        expected = FeatureNetwork(backbone).eval()(torch.from_numpy(np.stack(pictures[:3])))
+    for name, tolerance in (("context", 1e-3), ("whole", 5e-3), ("windows", 2e-2), ("places", 5e-3)):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name).numpy(), atol=tolerance, rtol=2e-3)
+    np.testing.assert_array_equal(found.head_rows, np.concatenate([found.context, found.whole], 1))
+
+
+def test_some_and_all_keep_every_row_with_its_name(pictures: list[np.ndarray], backbone: Backbone) -> None:
+    found = features_of(iter(pictures[:4]), backbone, "memory", 4)
+    first, rest = found.take(np.array([True, False, False, True])), found.take([1, 2])
+    joined = Features.joined([first, rest])
+    assert joined.sha256 == tuple(found.sha256[i] for i in (0, 3, 1, 2))
+    assert_equal(joined, found.take([0, 3, 1, 2]))
+    assert len(found.take(np.zeros(4, bool))) == 0

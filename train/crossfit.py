@@ -46,6 +46,42 @@ def deal(count: int, folds: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(np.arange(count) % folds)
 
 
+class Ground:
+    """What the folds give without a head: who is in which, the whitenings, and the distances of frozen statistics.
+
+    Nothing in it depends on what is shown as a defect, so that one ground serves any number of learnings from the same
+    normal parts, and the frozen statistics of a part are measured once in a fold.
+    """
+
+    def __init__(self, normals: Features, settings: TrainSection) -> None:
+        self.normal_fold = deal(len(normals), min(settings.folds, len(normals)), settings.seed)
+        self._total = Moments.of(normals.whole), Moments.of(normals.windows)
+        self._scorers: dict[int, list[Scorer]] = {}
+        self._frozen: dict[tuple[int, str], Logs] = {}
+
+    def scorers(self, fold: int, head: Head, normals: Features) -> list[Scorer]:
+        """With this head, fitted without the normal parts of the fold; they differ as REST_WEIGHTS do.
+
+        Args:
+            normals: all of them, with the rows that this head maps.
+        """
+        inside = self.normal_fold == fold
+        if fold not in self._scorers:
+            self._scorers[fold] = _fit(head, normals, inside, self._total)
+        metric = fit_isotropic(Moments.of(head.embed(normals.head_rows[~inside])))
+        return [replace(scorer, head=head, metric=metric) for scorer in self._scorers[fold]]
+
+    def measure(self, fold: int, scorers: Sequence[Scorer], parts: Features) -> Logs:
+        """Log distances (N, 3 + R): metric, whole, windows, then places by each of REST_WEIGHTS; by the fold's scorers."""
+        if len(parts) == 0:
+            return _empty(0)
+        new = np.array([i for i, sha256 in enumerate(parts.sha256) if (fold, sha256) not in self._frozen], int)
+        rows = _measure(scorers, parts.take(new))[:, 1:]
+        self._frozen.update({(fold, parts.sha256[i]): row for i, row in zip(new, rows, strict=True)})
+        metric = np.log(scorers[0].metric.distance(scorers[0].head.embed(parts.head_rows)[:, None]))
+        return np.column_stack([metric, np.stack([self._frozen[fold, sha256] for sha256 in parts.sha256])])
+
+
 def cross_fit(
     normals: Features,
     defects: Features | None,
@@ -53,6 +89,7 @@ def cross_fit(
     damage: DamagedParts | None,
     settings: TrainSection,
     tuner: Tuner | None = None,
+    ground: Ground | None = None,
 ) -> CrossFit:
     """Learn and measure fold by fold.
 
@@ -62,15 +99,16 @@ def cross_fit(
         labels: (N + M,) class of each part, normals first.
         damage: damaged copies of the normals, or None: then the statistics weigh the same.
         tuner: fine-tunes the backbone as well, for each fold and each hidden kind; None: the head alone.
+        ground: of the same normals, seed and folds, where there is one already.
     """
     folds = min(settings.folds, len(normals))
-    normal_fold = deal(len(normals), folds, settings.seed)
+    ground = Ground(normals, settings) if ground is None else ground
+    normal_fold = ground.normal_fold
     defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
     rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
     learner = Learner(rows, labels, settings, tuner)
     fold_of = np.concatenate([normal_fold, defect_fold])
     hidden = hidden_kinds(labels, folds)
-    total = Moments.of(normals.whole), Moments.of(normals.windows)
     axes: list[Axes] = []
     normal_logs = _empty(len(normals))
     defect_logs = _empty(len(labels) - len(normals))
@@ -81,24 +119,26 @@ def cross_fit(
         what = f"learning without fold {fold + 1} of {folds}"
         learned = learner.learn(kept, what)
         seen = learned.seen_by(normals, 0)
-        scorers = _fit(learned.head, seen, inside, total)
+        scorers = ground.scorers(fold, learned.head, seen)
         axes.append(Axes(learned.head, scorers[0].places.frame, learned.tuned))
-        normal_logs[inside] = _measure(scorers, seen.take(inside))
+        normal_logs[inside] = ground.measure(fold, scorers, seen.take(inside))
         if damage is not None:
             of_fold = normal_fold[damage.source] == fold  # only its frozen statistics are judged
-            damage_logs[of_fold] = _measure(scorers, damage.features.take(of_fold))
+            damage_logs[of_fold] = ground.measure(fold, scorers, damage.features.take(of_fold))
         if defects is not None:
             of_fold = defect_fold == fold
-            defect_logs[of_fold] = _measure(scorers, learned.seen_by(defects, len(normals)).take(of_fold))
+            defect_logs[of_fold] = ground.measure(fold, scorers, learned.seen_by(defects, len(normals)).take(of_fold))
             for kind in hidden.get(fold, ()):
                 shown = kept & (labels != kind)
                 if other_labels(labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
                     continue  # what is left to learn from is too little to tell anything of the kind that is hidden
                 blind = learner.learn(shown, f"{what} and one kind of defect")
                 seen = blind.seen_by(normals, 0)
-                scorer = _blind(scorers, blind.head, seen.take(~inside))
+                scorer = ground.scorers(fold, blind.head, seen)
                 of_kind = blind.seen_by(defects, len(normals)).take(labels[len(normals) :] == kind)
-                unseen.append((fold, kind, _measure(scorer, seen.take(inside)), _measure(scorer, of_kind)))
+                unseen.append(
+                    (fold, kind, ground.measure(fold, scorer, seen.take(inside)), ground.measure(fold, scorer, of_kind))
+                )
     judgement = even() if damage is None else judge(
         normal_logs[:, 1:FIRST_PLACES], damage_logs[:, 1:FIRST_PLACES], normal_logs[:, FIRST_PLACES:],
         damage_logs[:, FIRST_PLACES:],
@@ -137,11 +177,6 @@ def _fit(head: Head, normals: Features, inside: NDArray[np.bool_], total: tuple[
     first = fit_scorer(axes, moments, PLAIN, REST_WEIGHTS[0])
     others = [replace(first, places=fit_places(axes.frame, moments.places, weight)) for weight in REST_WEIGHTS[1:]]
     return [first, *others]
-
-
-def _blind(scorers: Sequence[Scorer], head: Head, kept: Features) -> list[Scorer]:
-    metric = fit_isotropic(Moments.of(head.embed(kept.head_rows)))
-    return [replace(scorer, head=head, metric=metric) for scorer in scorers]
 
 
 def _measure(scorers: Sequence[Scorer], parts: Features) -> Logs:

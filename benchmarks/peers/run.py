@@ -18,7 +18,7 @@ from benchmarks.peers.results import Results
 SETS = ("cookies", "magnetic_tile", "elpv")
 SEEDS = 5
 FEWER_SEEDS = {("magnetic_tile", "patchcore_10"): 1, ("elpv", "patchcore_10"): 0}
-"""Where SEEDS would take most of a day on one core."""
+"""Where SEEDS would take hours on one core."""
 
 
 def evaluate(method: str, features: Features, split: Split, seed: int) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PACKAGES = ("torch", "openvino", "opencv-python-headless", "numpy", "pymodbus", "pyzmq", "timm")
 
 
-def conditions() -> dict[str, Any]:
+def conditions(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:
     """Machine and versions."""
     cpu = next(
         (
@@ -20,7 +21,6 @@ def conditions() -> dict[str, Any]:
         ),
         platform.processor(),
     )
-    packages = ("torch", "openvino", "opencv-python-headless", "numpy", "pymodbus", "pyzmq", "timm")
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": cpu,

@@ -261,7 +261,7 @@ class ScoringNetwork(nn.Module):
         gauges = (logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset
         metric, novelty = gauges[:, 0], gauges[:, 1]
         # An engine may fuse a scalar with the clamp or the maximum that it meets, which then hides that it is NaN.
-        scalars = metric_rest + whole_rest + windows_rest + places_rest + fusion_gain
+        scalars = whole_rest + windows_rest + places_rest + fusion_gain
         evidence = torch.stack([squared for _, squared in measured], 1).sum(1) + metric + novelty + scalars
         score = novelty + fusion_gain * metric.clamp_min(0)
         return torch.cat([torch.stack([score, metric, novelty], 1).exp(), evidence[:, None]], 1)

@@ -162,8 +162,8 @@ def parts_matrix(size: Size) -> Matrix:
 
 def places_matrix(size: Size, grid: Size) -> Matrix:
     """(H W, L): the mean of every value's 3 x 3 neighbours, averaged again over the cells of a grid."""
-    matrix: Matrix = np.kron(_smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1]))
-    return matrix
+    down, across = _smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1])
+    return np.asarray(np.kron(down, across), np.float64)
 
 
 def _smoothed_cells(length: int, cells: int) -> Matrix:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from senbetsu.config import TrainSection
 from senbetsu.features import Features
-from train import crossfit
+from train import crossfit, depth
 from train.crossfit import CrossFit, cross_fit, deal, hidden_kinds
 from train.judge import EVEN_REST_WEIGHT, DamagedParts
 from train.labels import NORMAL, UNKNOWN
@@ -95,7 +95,7 @@ def test_damaged_copies_and_parts_are_measured_by_models_that_never_saw_the_part
     made = replace(made, features=replace(made.features, context=context[made.source]))
     learned_on: list[int] = []
     measured = 0
-    learn, measure = crossfit.learn_head, crossfit._measure
+    learn, measure = depth.learn_head, crossfit._measure
 
     def recorded_learn(rows, labels, *rest):  # type: ignore[no-untyped-def]
         learned_on[:] = rows[labels == NORMAL, 0].astype(int).tolist()
@@ -112,7 +112,7 @@ def test_damaged_copies_and_parts_are_measured_by_models_that_never_saw_the_part
             np.testing.assert_allclose(scorer.places.mean, NORMALS.places[learned_on].mean(0, np.float64), atol=1e-5)
         return measure(scorers, rows)
 
-    monkeypatch.setattr(crossfit, "learn_head", recorded_learn)
+    monkeypatch.setattr(depth, "learn_head", recorded_learn)
     monkeypatch.setattr(crossfit, "_measure", checked_measure)
     found = cross_fit(normals, None, np.zeros(60, np.int64), made, SETTINGS)
     assert measured == 60 + 45

@@ -63,14 +63,16 @@ def test_one_that_tells_seen_and_hidden_kinds_gets_the_weight_at_which_both_are_
     assert share.seen[share.weight] > share.seen[0.0] + 0.05
 
 
-def test_one_that_would_hide_a_kind_nobody_has_shown_gets_no_weight_however_well_it_tells_the_others() -> None:
+def test_one_that_hides_a_kind_nobody_has_shown_gets_only_the_weight_that_this_kind_bears() -> None:
     """The hidden kind lies nearer than normal parts: what is added to these drowns it."""
     against = evidence(4, -1.5, 0.3)
-    assert choose_metric_weight(FUSION, evidence(1, 2.0), [evidence(2, 2.0)]).weight > 0
-    share = choose_metric_weight(FUSION, evidence(1, 2.0), [evidence(2, 2.0), against])
-    assert area(WEIGHTS[1], against) < area(0.0, against) - TOLERANCE
-    assert share.weight == 0
-    assert max(share.seen.values()) > share.seen[0.0]
+    free = choose_metric_weight(FUSION, evidence(1, 2.0), [evidence(2, 2.0)])
+    held = choose_metric_weight(FUSION, evidence(1, 2.0), [evidence(2, 2.0), against])
+    least = area(0.0, against) - TOLERANCE
+    assert held.weight < free.weight
+    assert area(held.weight, against) >= least
+    assert area(WEIGHTS[WEIGHTS.index(held.weight) + 1], against) < least
+    assert max(held.seen.values()) > held.seen[held.weight]
 
 
 def test_with_one_kind_of_defect_the_weight_stays_low() -> None:

@@ -16,29 +16,6 @@ def result(name: str) -> dict[str, Any]:
     return document
 
 
-def share(figures: dict[str, Any]) -> str:
-    """A share with its interval."""
-    low, high = figures["interval"]
-    return f"{figures['rejected']} of {figures['parts']}: {figures['rate']:.1%} ({low:.1%} to {high:.1%})"
-
-
-def found(document: dict[str, Any]) -> list[str]:
-    """What is found on solar cells."""
-    rows = [
-        "| solar cells (ELPV) never trained on | AUROC | defects found (95 % interval) | good parts rejected | claimed |",
-        "|---|---|---|---|---|",
-    ]
-    for name, figures in document.items():
-        if "auroc" in figures:
-            claimed = re.search(r"[\d.]+ %", figures["claim"])
-            assert claimed is not None
-            rows.append(
-                f"| {name} | {figures['auroc']:.3f} | {share(figures['defects'])} | {share(figures['normal'])} "
-                f"| {claimed.group()} |"
-            )
-    return rows
-
-
 def detection(document: dict[str, Any]) -> list[str]:
     """AUROC of every method, and what the product finds as calibrated; means over seeds, and over the kinds left out."""
     methods = {"softmax": "softmax", "mean distance": "distance to the mean", "novelty": "novelty", "metric": "metric"}
@@ -69,6 +46,16 @@ def detection(document: dict[str, Any]) -> list[str]:
     return rows
 
 
+def graph_cost(document: dict[str, Any]) -> list[str]:
+    """What measuring costs beside the bare backbone."""
+    rows = ["| picture to score, OpenVINO | bare backbone | whole graph | ratio |", "|---|---|---|---|"]
+    rows += [
+        f"| {name} | {one['bare_ms']:.2f} ms | {one['whole_ms']:.2f} ms | {one['ratio']:.2f} |"
+        for name, one in document["openvino"].items()
+    ]
+    return rows
+
+
 def line(document: dict[str, Any]) -> list[str]:
     """The whole line: counts and times."""
     rows = [
@@ -94,13 +81,12 @@ def conditions(document: dict[str, Any]) -> str:
 
 def measured() -> str:
     """The README's block."""
-    compared, cells, whole_line = result("detection"), result("elpv"), result("line")
-    cells_on = conditions(cells)
+    compared, cost, whole_line = result("detection"), result("graph_cost"), result("line")
     parts = [
         "\n".join(detection(compared)),
         f"More, and beside the peers: [docs/detection.md](docs/detection.md). {conditions(compared)}",
-        "\n".join(found(cells)),
-        cells_on,
+        "\n".join(graph_cost(cost)),
+        conditions(cost),
         "\n".join(line(whole_line)),
         conditions(whole_line),
     ]

@@ -35,7 +35,8 @@ def pictures(paths: list[Path], backbone: Backbone) -> list[np.ndarray]:
 
 
 def assert_equal(a: Features, b: Features) -> None:
-    for one, other in zip(a.statistics, b.statistics, strict=True):
+    assert a.tuned is b.tuned is None
+    for one, other in zip(a.statistics[:4], b.statistics[:4], strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 

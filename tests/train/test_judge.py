@@ -13,7 +13,7 @@ from senbetsu.config import ModelSection
 from senbetsu.features import Features, extract_features
 from senbetsu.images import fit, read_image
 from train.damage.table import DAMAGE
-from train.judge import EVEN_REST_WEIGHT, REST_WEIGHTS, TEMPERATURE, Pictures, damage_parts, even, judge
+from train.judge import EVEN_REST_WEIGHT, EVEN_SHARE, REST_WEIGHTS, TEMPERATURE, Pictures, damage_parts, even, judge
 
 
 def logs(seed: int, count: int, *means: float) -> np.ndarray:
@@ -38,18 +38,20 @@ def test_a_statistic_that_sees_damage_better_weighs_more() -> None:
     }
     assert judgement.auroc == pytest.approx(areas)
     by_hand = np.exp(np.array(list(areas.values())) / TEMPERATURE)
-    np.testing.assert_allclose(judgement.weights, 1 / 6 + 0.5 * by_hand / by_hand.sum(), rtol=1e-9)
+    np.testing.assert_allclose(
+        judgement.weights, EVEN_SHARE / 3 + (1 - EVEN_SHARE) * by_hand / by_hand.sum(), rtol=1e-9
+    )
 
 
 @given(st.lists(st.floats(-4, 4), min_size=6, max_size=6), st.integers(0, 1000))
 @settings(max_examples=50, deadline=None)
-def test_weights_sum_to_one_and_none_is_below_a_sixth(shifts: list[float], seed: int) -> None:
+def test_weights_sum_to_one_and_each_has_its_even_share(shifts: list[float], seed: int) -> None:
     judgement = judge(
         logs(seed, 20, 0, 0), logs(seed + 1, 15, *shifts[:2]), logs(seed + 2, 20, 0, 0, 0, 0),
         logs(seed + 3, 15, *shifts[2:]),
     )  # fmt: skip
     assert sum(judgement.weights) == pytest.approx(1)
-    assert min(judgement.weights) >= 1 / 6 - 1e-12
+    assert min(judgement.weights) >= EVEN_SHARE / 3 - 1e-12
 
 
 @pytest.mark.parametrize("column", range(len(REST_WEIGHTS)))

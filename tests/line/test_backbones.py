@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import timm
 import torch
 from safetensors.torch import save_file
@@ -28,6 +29,7 @@ def scores_in(file: Path) -> np.ndarray:
     return np.array([json.loads(line)["score"] for line in file.read_text().splitlines()])
 
 
+@pytest.mark.slow
 def test_a_model_trained_with_lite1_calibrates_and_scores_with_no_further_flag(
     senbetsu, parts_folder: Path, tmp_path: Path
 ) -> None:
@@ -54,6 +56,7 @@ def test_a_model_trained_with_lite1_calibrates_and_scores_with_no_further_flag(
     assert "Traceback" not in wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_resnet18_with_a_file_of_weights_scores_the_same_in_openvino_and_torch(
     senbetsu, parts_folder: Path, tmp_path: Path
 ) -> None:

@@ -4,12 +4,13 @@
     distances   d_metric(e), d_whole, d_windows, d_places see senbetsu.whitening and senbetsu.places
     z_s         = (log d_s - mu_s) / sigma_s              put on one scale by normal parts that nothing was fitted on
     novelty     v = sum_s w_s z_s                         over the frozen statistics; weights w_s >= 0 that sum to 1
-    score       = exp(sigma (v + w_m max(z_m, 0)))        sigma = sum_s w_s sigma_s
+    score       = exp(sigma (v + w_m max(z_m - 1, 0)))    sigma = sum_s w_s sigma_s
 
 The score is a weighted geometric mean of distances, each divided by that of a typical normal part: 1 is typical, 2
 about twice as far from the centroid. The novelty distance is exp(sigma v), of the frozen statistics alone. The learned
-distance can only add to it: a part that does not look like the defects that were shown is no better for that, since
-damage that nobody has shown does not look like them either.
+distance can only add to it, and only from HINGE standard deviations beyond a typical part: a part that does not look like
+the defects that were shown is no better for that, since damage that nobody has shown does not look like them either; and
+what most normal parts differ by is kept out of the score.
 """
 
 import math
@@ -29,6 +30,8 @@ from senbetsu.whitening import DISTANCE_FLOOR, Whitening
 STATISTICS = ("metric", "whole", "windows", "places")
 NOVELTY = STATISTICS[1:]
 """The statistics of the frozen features."""
+HINGE = 1.0
+"""From so many standard deviations of log d beyond its mean on, the learned distance counts."""
 OUTPUTS = ("score", "metric_distance", "novelty_distance", "evidence")
 """`evidence` is the sum of all squared distances and of what they are weighed by. It is for one thing: it is finite only if
 all of that is. Some engines' maximum and clamp take NaN for the smaller number, so that the score itself may hide one."""
@@ -66,22 +69,24 @@ class Fusion:
         std = np.maximum(log_distances.std(0), 0.02)
         return cls(tuple(map(float, log_distances.mean(0))), tuple(map(float, std)), weights)
 
-    def matrix(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """A (2, 4), c (2,) and g: log metric and log novelty distance are A log d + c, and
+    def matrix(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+        """A (2, 4), c (2,), h and g: log metric and log novelty distance are A log d + c, and
 
-        score = exp(log novelty + g max(log metric, 0)).
+        score = exp(log novelty + g max(log metric - h, 0)).
         """
         sigma = math.fsum(w * s for w, s in zip(self.weights[1:], self.log_std[1:], strict=True))
         A = np.zeros((2, len(STATISTICS)))
         A[0, 0] = 1.0
         A[1, 1:] = [sigma * w / s for w, s in zip(self.weights[1:], self.log_std[1:], strict=True)]
-        return A, -A @ np.array(self.log_mean), sigma * self.weights[0] / self.log_std[0]
+        hinge, gain = HINGE * self.log_std[0], sigma * self.weights[0] / self.log_std[0]
+        return A, -A @ np.array(self.log_mean), hinge, gain
 
     def outputs(self, log_distances: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, 4) log distances -> (N, 3) score, metric distance, novelty distance."""
-        A, c, gain = self.matrix()
+        A, c, hinge, gain = self.matrix()
         metric, novelty = (log_distances @ A.T + c).T
-        fused: NDArray[np.float64] = np.exp(np.stack([novelty + gain * np.maximum(metric, 0), metric, novelty], 1))
+        score = novelty + gain * np.maximum(metric - hinge, 0)
+        fused: NDArray[np.float64] = np.exp(np.stack([score, metric, novelty], 1))
         return fused
 
 
@@ -123,7 +128,7 @@ class Scorer:
 
     def constants(self) -> "ScorerConstants":
         """The same as float32 tensors, in the form that the graph takes."""
-        A, c, gain = self.fusion.matrix()
+        A, c, hinge, gain = self.fusion.matrix()
         parts: list[object] = [self.head.weight.T, self.head.bias]
         parts += [self.metric.centroid, 1 / self.metric.variances]
         for whitening in (self.whole, self.windows):
@@ -144,7 +149,7 @@ class Scorer:
             [P.rest],
         ]
         return ScorerConstants(
-            *(torch.tensor(np.ascontiguousarray(p), dtype=torch.float32) for p in [*parts, A.T, c, [gain]])
+            *(torch.tensor(np.ascontiguousarray(p), dtype=torch.float32) for p in [*parts, A.T, c, [hinge], [gain]])
         )
 
 
@@ -182,6 +187,7 @@ class ScorerConstants(NamedTuple):
     places_rest: Tensor
     fusion_matrix: Tensor
     fusion_offset: Tensor
+    fusion_hinge: Tensor
     fusion_gain: Tensor
 
 
@@ -233,6 +239,7 @@ class ScoringNetwork(nn.Module):
         places_rest: Tensor,
         fusion_matrix: Tensor,
         fusion_offset: Tensor,
+        fusion_hinge: Tensor,
         fusion_gain: Tensor,
     ) -> Tensor:
         """images (B, H, W, 3) uint8 BGR, then ScorerConstants -> (B, 4) float32, columns as in OUTPUTS.
@@ -261,7 +268,7 @@ class ScoringNetwork(nn.Module):
         gauges = (logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset
         metric, novelty = gauges[:, 0], gauges[:, 1]
         # An engine may fuse a scalar with the clamp or the maximum that it meets, which then hides that it is NaN.
-        scalars = whole_rest + windows_rest + places_rest + fusion_gain
+        scalars = whole_rest + windows_rest + places_rest + fusion_hinge + fusion_gain
         evidence = torch.stack([squared for _, squared in measured], 1).sum(1) + metric + novelty + scalars
-        score = novelty + fusion_gain * metric.clamp_min(0)
+        score = novelty + fusion_gain * (metric - fusion_hinge).clamp_min(0)
         return torch.cat([torch.stack([score, metric, novelty], 1).exp(), evidence[:, None]], 1)

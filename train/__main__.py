@@ -272,7 +272,7 @@ def report_evidence(crossed: CrossFit, defects: Features | None) -> None:
         )  # fmt: skip
     else:
         log.info(
-            "no second kind of defect to hide, so what it does to unseen kinds is not proven; its weight is kept low"
+            "no second kind of defect to hide, so what it does to unseen kinds is not proven"
         )
 
 

@@ -13,7 +13,7 @@ from senbetsu.config import ModelSection
 from senbetsu.embedding import Axes, fit_scorer, normal_moments
 from senbetsu.features import Features
 from senbetsu.places import PlaceFrame
-from senbetsu.scoring import Fusion, Head, ScoringNetwork
+from senbetsu.scoring import HINGE, Fusion, Head, ScoringNetwork
 
 FUSION = Fusion((1.0, 2.0, 3.0, 0.5), (0.3, 0.2, 0.1, 0.4), (0.7, 0.3, 0.5, 0.2))
 LOGS = st.lists(st.floats(-3, 5), min_size=4, max_size=4)
@@ -29,7 +29,7 @@ def score_by_hand(fusion: Fusion, logs: list[float]) -> tuple[float, float, floa
     z = [(log - mean) / std for log, mean, std in zip(logs, fusion.log_mean, fusion.log_std, strict=True)]
     sigma = sum(w * s for w, s in zip(fusion.weights[1:], fusion.log_std[1:], strict=True))
     novelty = sum(w * part for w, part in zip(fusion.weights[1:], z[1:], strict=True))
-    score = np.exp(sigma * (novelty + fusion.weights[0] * max(z[0], 0)))
+    score = np.exp(sigma * (novelty + fusion.weights[0] * max(z[0] - HINGE, 0)))
     return score, np.exp(logs[0] - fusion.log_mean[0]), np.exp(sigma * novelty)
 
 
@@ -48,16 +48,17 @@ def test_a_typical_part_scores_one_and_one_twice_as_far_in_all_novelty_two() -> 
 
 @given(LOGS, st.floats(0.01, 5))
 @settings(deadline=None)
-def test_a_larger_learned_distance_never_lowers_the_score_and_below_a_typical_one_it_changes_nothing(
+def test_a_larger_learned_distance_never_lowers_the_score_and_among_typical_parts_it_changes_nothing(
     logs: list[float], step: float
 ) -> None:
+    hinge = FUSION.log_mean[0] + HINGE * FUSION.log_std[0]
     farther = [logs[0] + step, *logs[1:]]
     near, far = FUSION.outputs(np.array([logs, farther]))
     assert far[0] >= near[0] >= near[2] > 0
     assert near[2] == far[2], "the novelty distance is of the frozen statistics alone"
-    if farther[0] <= FUSION.log_mean[0]:
+    if farther[0] <= hinge:
         assert far[0] == near[0] == pytest.approx(near[2])
-    if logs[0] >= FUSION.log_mean[0]:
+    if logs[0] >= hinge:
         assert far[0] > near[0]
 
 
@@ -111,11 +112,13 @@ def test_the_graph_computes_what_numpy_does(rest_weight: float) -> None:
     scorer = fit_scorer(axes, normal_moments(axes, normals), FUSION, rest_weight)
     logs = scorer.log_distances(*statistics)
     # A fusion at whose scale these pictures lie, some on this side of the hinge, some beyond it.
-    fusion = Fusion(tuple(np.median(logs, 0)), FUSION.log_std, FUSION.weights)
+    scale = np.median(logs, 0) - (HINGE * FUSION.log_std[0], 0, 0, 0)
+    fusion = Fusion(tuple(scale), FUSION.log_std, FUSION.weights)
     scorer = fit_scorer(axes, normal_moments(axes, normals), fusion, rest_weight)
     expected = fusion.outputs(logs)
-    assert (expected[:, 1] < 0.9999).any()
-    assert (expected[:, 1] > 1.0001).any()
+    hinge = np.exp(HINGE * FUSION.log_std[0])
+    assert (expected[:, 1] < 0.9999 * hinge).any()
+    assert (expected[:, 1] > 1.0001 * hinge).any()
     with torch.inference_mode():
         found = network(images, *scorer.constants()).numpy()
     np.testing.assert_allclose(found[:, :3], expected, rtol=5e-4)

@@ -89,6 +89,9 @@ class TrainSection(Section):
     """Parts that judge what was learned are left out of learning, one fold after the other."""
     judge_pictures: Annotated[int, Field(ge=0, le=100_000)] = 270
     """Copies of normal parts, damaged on purpose, that judge which statistic sees damage best; 0: all weigh the same."""
+    teach_damage: bool = False
+    """depth head: these copies teach as well, as one more label beside the real kinds of defect. A quadruplet loss with one
+    real kind of defect needs it."""
     depth: Literal["head", "blocks", "all"] = "head"
     """What is learned: a head on the frozen features, or the backbone's last blocks or all of it together with the head."""
     tuned_blocks: Annotated[int, Field(ge=1, le=64)] = 2

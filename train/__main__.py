@@ -33,6 +33,7 @@ from train.labels import UNKNOWN, require_two_other_labels
 from train.losses import LOSSES
 from train.pictures import load_pictures
 from train.selections import SELECTIONS
+from train.teacher import with_damage
 
 log = logging.getLogger("train")
 
@@ -55,7 +56,10 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
     config = settings_of(
         arguments,
         {
-            **{f"train.{name}": getattr(arguments, name) for name in ("seed", "steps", "loss", "selection", "depth")},
+            **{
+                f"train.{name}": getattr(arguments, name)
+                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage")
+            },
             "model.backbone": arguments.backbone,
             "model.weights": arguments.weights,
         },
@@ -66,6 +70,11 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         raise UserError(
             f"--depth {config.train.depth}: fine-tuning learns by contrast, and there are no defects; show some with "
             "--defects, or leave --depth out"
+        )
+    if config.train.teach_damage and (deep or arguments.defects is None or config.train.judge_pictures == 0):
+        raise UserError(
+            "--teach-damage: damage made on purpose teaches the head beside real defects; it takes --defects, --depth head "
+            "and train.judge_pictures > 0"
         )
     if group.size > 1 and not deep:
         raise UserError(
@@ -88,7 +97,8 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         )
     defects, labels, classes = gather(normal_features, kind_features)
     if defects is not None and LOSSES[config.train.loss].needs_quadruplets:
-        require_two_other_labels(labels, config.train.labels_per_batch, f"--loss {config.train.loss}")
+        known = np.append(labels, labels.max() + 1) if config.train.teach_damage else labels
+        require_two_other_labels(known, config.train.labels_per_batch, f"--loss {config.train.loss}")
     for name, count in classes.items():
         log.info("%s: %d unlike pictures", name, count)
 
@@ -96,7 +106,7 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         damage = judge_by_damage(normal_features, backbone, config, folder / "damage.png" if group.is_first else None)
     tuner = prepare_tuning(normal_features, defects, labels, backbone, config.train, group) if deep else None
     crossed = cross_fit(normal_features, defects, labels, damage, config.train, tuner)
-    learned = learn(normal_features, defects, labels, config, tuner)
+    learned = learn(normal_features, defects, labels, config, tuner, damage if config.train.teach_damage else None)
     if not group.is_first:
         return 0
     report_evidence(crossed, defects)
@@ -200,6 +210,7 @@ def learn(
     labels: np.ndarray[Any, Any],
     config: Config,
     tuner: Tuner | None,
+    teacher: DamagedParts | None,
 ) -> Learned:
     """The head, or more, on all parts; without defects there is nothing to learn, and the log says what is done instead."""
     if defects is None:
@@ -210,6 +221,7 @@ def learn(
         )
         return Learned(principal_head(normals.head_rows), normals.head_rows, None, None, None)
     rows = np.concatenate([normals.head_rows, defects.head_rows])
+    rows, labels = with_damage(rows, labels, teacher)
     learned = Learner(rows, labels, config.train, tuner).learn(np.ones(len(labels), bool), "learning")
     for what, curve in (("the head learned", learned.head_curve), ("fine-tuned", learned.tuning_curve)):
         if curve is not None:
@@ -271,9 +283,7 @@ def report_evidence(crossed: CrossFit, defects: Features | None) -> None:
             share.hidden[0.0], share.hidden[share.weight],
         )  # fmt: skip
     else:
-        log.info(
-            "no second kind of defect to hide, so what it does to unseen kinds is not proven"
-        )
+        log.info("no second kind of defect to hide, so what it does to unseen kinds is not proven")
 
 
 def details(config: Config, classes: dict[str, int], learned: Learned, crossed: CrossFit) -> dict[str, Any]:
@@ -333,6 +343,10 @@ def flags() -> argparse.ArgumentParser:
         "--depth", choices=["head", "blocks", "all"],
         help="what is learned: a head on frozen features (default), or with it the backbone's last blocks, or all of it; "
         "for several GPUs start it as torchrun --nproc-per-node N -m train ...",
+    )  # fmt: skip
+    command.add_argument(
+        "--teach-damage", action="store_true", default=None,
+        help="learn from damage made on purpose as one more kind of defect; a quadruplet loss with one real kind needs it",
     )  # fmt: skip
     command.add_argument("--loss", choices=list(LOSSES), help="default: triplet")
     command.add_argument("--selection", choices=list(SELECTIONS), help="triplets to learn from; default: semihard")

@@ -24,6 +24,7 @@ from train.judge import REST_WEIGHTS, DamagedParts, Judgement, even, judge
 from train.labels import NORMAL, UNKNOWN, other_labels
 from train.losses import LOSSES
 from train.share import Evidence, Share, choose_metric_weight
+from train.teacher import with_damage
 
 Logs = NDArray[np.float64]
 PLAIN = Fusion((0.0,) * len(STATISTICS), (1.0,) * len(STATISTICS), (0.0, *(1 / 3,) * 3))
@@ -106,8 +107,11 @@ def cross_fit(
     normal_fold = ground.normal_fold
     defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
     rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
-    learner = Learner(rows, labels, settings, tuner)
-    fold_of = np.concatenate([normal_fold, defect_fold])
+    teacher = damage if settings.teach_damage and defects is not None else None
+    rows, all_labels = with_damage(rows, labels, teacher)
+    learner = Learner(rows, all_labels, settings, tuner)
+    of_damage = np.zeros(0, np.int64) if teacher is None else normal_fold[teacher.source]
+    fold_of = np.concatenate([normal_fold, defect_fold, of_damage])
     hidden = hidden_kinds(labels, folds)
     axes: list[Axes] = []
     normal_logs = _empty(len(normals))
@@ -129,8 +133,8 @@ def cross_fit(
             of_fold = defect_fold == fold
             defect_logs[of_fold] = ground.measure(fold, scorers, learned.seen_by(defects, len(normals)).take(of_fold))
             for kind in hidden.get(fold, ()):
-                shown = kept & (labels != kind)
-                if other_labels(labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
+                shown = kept & (all_labels != kind)
+                if other_labels(all_labels[shown]) < (2 if LOSSES[settings.loss].needs_quadruplets else 1):
                     continue  # what is left to learn from is too little to tell anything of the kind that is hidden
                 blind = learner.learn(shown, f"{what} and one kind of defect")
                 seen = blind.seen_by(normals, 0)

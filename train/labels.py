@@ -60,8 +60,8 @@ def require_two_other_labels(labels: NDArray[np.int64], labels_per_batch: int, w
     if found < 2:
         raise UserError(
             f"{what}: a quadruplet needs two labels beside {NORMAL} (normal), found {found}; show a second kind of defect "
-            "(one folder a kind under --defects), or defects of unknown kind (the folder unknown), or give a kind of "
-            "synthetic damage as the other label, or choose --loss triplet"
+            "(one folder a kind under --defects), or defects of unknown kind (the folder unknown), or let damage made on "
+            "purpose be the other label (--teach-damage), or choose --loss triplet"
         )
     unknown = int((np.asarray(labels) == UNKNOWN).sum())
     if labels_per_batch - 1 + unknown < 2:

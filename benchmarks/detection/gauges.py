@@ -29,6 +29,7 @@ from senbetsu.whitening import fit_isotropic
 from train.crossfit import FIRST_PLACES, PLAIN, CrossFit, Ground, cross_fit, deal
 from train.head import learn_head
 from train.judge import REST_WEIGHTS, damage_parts
+from train.teacher import with_damage
 
 Scores = NDArray[np.float64]
 GAUGES = ("fused", "metric", "novelty")
@@ -124,6 +125,8 @@ class Bench:
     ) -> dict[str, tuple[Scores, Scores, Scores]]:
         """Scores of calibration parts, test normals and defects of each gauge, and of both fused."""
         rows = self.fit.head_rows if shown is None else np.concatenate([self.fit.head_rows, shown.head_rows])
+        teacher = self.damage if self.settings.teach_damage and shown is not None else None
+        rows, labels = with_damage(rows, labels, teacher)
         head, _ = learn_head(rows, labels, labels == 0, self.settings, "learning")
         rest, model = crossed.judgement.rest_weight, self._judging
         if self.claim.method == "split":

@@ -144,6 +144,32 @@ def test_a_kind_is_hidden_where_the_others_are_enough_to_learn_from(labels: list
     assert bool(found.share.hidden) is proven
 
 
+def test_damage_that_teaches_is_one_more_label_made_of_no_part_that_the_fold_leaves_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each row tells by its context which part it is of; damaged copies have that of their source."""
+    context = np.tile(np.arange(60, dtype=np.float32)[:, None], CHANNELS)
+    made = damage()
+    made = replace(made, features=replace(made.features, context=context[made.source]))
+    taught: list[tuple[set[int], set[int], int]] = []
+    learn = depth.learn_head
+
+    def recorded_learn(rows, labels, *rest):  # type: ignore[no-untyped-def]
+        of = [rows[labels == label, 0].astype(int).tolist() for label in (NORMAL, 2)]
+        taught.append((set(of[0]), set(of[1]), int((labels == 1).sum())))
+        return learn(rows, labels, *rest)
+
+    monkeypatch.setattr(depth, "learn_head", recorded_learn)
+    normals = replace(NORMALS, context=context)
+    labels = np.array([NORMAL] * 60 + [1] * 12)
+    quadruplets = SETTINGS.model_copy(update={"teach_damage": True, "loss": "quadruplet"})
+    cross_fit(normals, parts(3, 12, context=5.0), labels, made, quadruplets)
+    assert len(taught) == 3, "one real kind cannot be hidden, and damage is none that is"
+    for normal, damaged, defects in taught:
+        assert damaged == normal & set(made.source.tolist())
+        assert defects == 8
+
+
 def test_no_more_folds_than_parts() -> None:
     few = NORMALS.take(range(4))
     found = cross_fit(few, None, np.zeros(4, np.int64), None, SETTINGS.model_copy(update={"folds": 9}))

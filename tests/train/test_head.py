@@ -63,7 +63,7 @@ def test_a_quadruplet_without_a_second_other_label_is_an_error_that_says_what_to
     whole, labels = parts((0, 30), (1, 15))
     with pytest.raises(UserError, match="needs two labels beside 0") as error:
         learn(whole, labels, loss=loss)
-    for said in ("second kind of defect", "unknown kind", "synthetic damage", "--loss triplet", "found 1"):
+    for said in ("second kind of defect", "unknown kind", "--teach-damage", "--loss triplet", "found 1"):
         assert said in str(error.value)
     whole, labels = parts((0, 30), (1, 15), (2, 15))
     with pytest.raises(UserError, match=r"train\.labels_per_batch = 2, set it to 3 or more"):

@@ -168,6 +168,29 @@ def test_quadruplets_of_one_kind_are_refused_before_the_work(senbetsu, line, tmp
     assert not (tmp_path / "out/embedding.json").exists()
 
 
+@pytest.mark.parametrize("missing", ["defects", "judge"])
+def test_damage_teaches_only_beside_real_defects(senbetsu, line, tmp_path: Path, missing: str) -> None:
+    shown = [] if missing == "defects" else ["--defects", line.train_defects, "--set", "train.judge_pictures=0"]
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path, "--teach-damage", *shown)
+    assert done.status == 2
+    assert "takes --defects, --depth head and train.judge_pictures > 0" in done.stderr
+
+
+def test_with_damage_as_the_other_label_one_kind_is_enough_for_quadruplets(
+    senbetsu, line, quick, tmp_path: Path
+) -> None:
+    one = tmp_path / "defects"
+    shutil.copytree(line.train_defects / "hole", one / "hole")
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", one, "--artifacts", tmp_path / "artifacts",
+        "--loss", "quadruplet", "--teach-damage", *quick,
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    document = json.loads((tmp_path / "artifacts/embedding.json").read_text())
+    assert document["learned"]
+    assert document["settings"]["teach_damage"]
+
+
 def test_two_kinds_are_enough_for_quadruplets_though_neither_can_be_hidden(
     senbetsu, quick, line, tmp_path: Path
 ) -> None:

@@ -1,12 +1,18 @@
-"""What goes into a batch, and when it is closed: pure, with the time as an argument.
+"""What goes into a batch, and when it is closed: pure, with the time and the engine's speed as arguments.
 
-A batch is all that waits. It may be held open for company, but only as long as the oldest part's slack allows: its
-deadline less the time that a full batch takes. With a wait of zero nothing is ever held.
+A batch is all that waits. It may be held open for company, but only while the slack of every part in it allows: its deadline
+less what 99 of 100 batches of that size take. With a wait of zero nothing is ever held, and an engine that is idle never waits.
+
+    close at   min(first arrival + wait, min_i deadline_i - p99(n + 1))
+
+When more comes than the engine can do, parts at the head of the queue come so near their deadline that their result would be
+late. They are given up, each by name, before the engine is spent on them, and a batch is no larger than what its most
+urgent part can wait for: so those that are judged are judged in time, however many there are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Waiting(Protocol):
@@ -19,6 +25,24 @@ class Waiting(Protocol):
     def deadline_ns(self) -> int: ...
 
 
+class Speed(Protocol):
+    """What a batch of `count` parts takes, see daemon.run_times."""
+
+    def p95_ns(self, count: int) -> int: ...
+
+    def p99_ns(self, count: int) -> int: ...
+
+
+class Split(NamedTuple):
+    """Indices into what waits, each ascending; together they are its first so many."""
+
+    batch: list[int]
+    expired: list[int]
+    """The deadline has passed."""
+    hopeless: list[int]
+    """It would have passed before the result."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
     """`max_batch` parts at most; `wait_ns` for company at most."""
@@ -26,23 +50,29 @@ class BatchPolicy:
     max_batch: int
     wait_ns: int
 
-    def close_at_ns(self, waiting: Sequence[Waiting], run_ns: int) -> int:
-        """When a batch of these (not none, oldest first) is closed; at once (0) if it is full or nothing may wait.
-
-        `run_ns`: what the engine takes for a batch; so long before the first deadline it has to be closed.
-        """
+    def close_at_ns(self, waiting: Sequence[Waiting], speed: Speed) -> int:
+        """When a batch of these (not none, oldest first) is closed; at once (0) if it is full or nothing may wait."""
         if self.wait_ns == 0 or len(waiting) >= self.max_batch:
             return 0
         company_until_ns = waiting[0].arrived_at_ns + self.wait_ns
-        slack_until_ns = min(part.deadline_ns for part in waiting) - run_ns
+        slack_until_ns = min(part.deadline_ns for part in waiting) - speed.p99_ns(len(waiting) + 1)
         return min(company_until_ns, slack_until_ns)
 
-    def split(self, waiting: Sequence[Waiting], now_ns: int) -> tuple[list[int], list[int]]:
-        """Indices of the batch, in order, and of those in front of or within it whose deadline has passed."""
+    def split(self, waiting: Sequence[Waiting], now_ns: int, speed: Speed) -> Split:
+        """Who is judged now, and who no longer can be."""
         batch: list[int] = []
         expired: list[int] = []
+        hopeless: list[int] = []
+        alone_ns = now_ns + speed.p95_ns(1)
+        earliest_ns = 0
         for index, part in enumerate(waiting):
-            if len(batch) == self.max_batch:
-                break
-            (expired if part.deadline_ns <= now_ns else batch).append(index)
-        return batch, expired
+            if part.deadline_ns <= now_ns:
+                expired.append(index)
+            elif part.deadline_ns < alone_ns:
+                hopeless.append(index)
+            else:
+                earliest_ns = part.deadline_ns if not batch else min(earliest_ns, part.deadline_ns)
+                if len(batch) == self.max_batch or (batch and now_ns + speed.p95_ns(len(batch) + 1) > earliest_ns):
+                    break
+                batch.append(index)
+        return Split(batch, expired, hopeless)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue, WaitingFrame
+from daemon.run_times import RunTimes
 from senbetsu.engine import Engine, EngineFault
 from senbetsu.images import fit
 from senbetsu.judge import Judge
@@ -50,7 +51,7 @@ class Judging(threading.Thread):
         self._fit_s = metrics.histogram("stage_duration_seconds", "fit")
         self._engine_s = metrics.histogram("stage_duration_seconds", "engine")
         self._wait_s = metrics.histogram("stage_duration_seconds", "wait")
-        self._run_ns = 0
+        self._speed = RunTimes(self._engine.batch_sizes)
         self._known_picture = _test_picture(self._engine.inputs.shape[1])
         self._known_score = self._score_known_picture()
         if not math.isfinite(self._known_score):
@@ -60,12 +61,16 @@ class Judging(threading.Thread):
     def run(self) -> None:
         """The thread."""
         try:
-            while (taken := self._frames.take(self._idle_s, self._run_ns)) is not None:
-                batch, expired = taken
-                for waiting in expired:
+            while (taken := self._frames.take(self._idle_s, self._speed)) is not None:
+                for waiting in taken.expired:
                     self._settle(waiting, Reason.DEADLINE)
+                for waiting in taken.hopeless:
+                    self._settle(waiting, Reason.OVERLOAD)
+                batch = taken.batch
+                started_ns = time.monotonic_ns()
                 if batch := self._fit(batch):
                     self._judge(batch)
+                    self._speed.observe(len(batch), time.monotonic_ns() - started_ns)
                 elif time.monotonic_ns() - self._progress.engine_proven_ns >= self._idle_s * 1e9:
                     self._check()
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)
@@ -98,8 +103,6 @@ class Judging(threading.Thread):
                 self._settle(waiting, Reason.MODEL_FAULT)
             raise
         done_ns = time.monotonic_ns()
-        # Quick to learn that it became slower, slow to believe that it became faster.
-        self._run_ns = max(done_ns - started_ns, self._run_ns * 31 // 32)
         self._progress.engine_busy_since_ns = 0
         self._progress.engine_proven()
         for row, waiting in enumerate(batch):
@@ -124,9 +127,11 @@ class Judging(threading.Thread):
 
     def _check(self) -> None:
         """While no part comes: the known picture must still get its known score."""
-        self._progress.engine_busy_since_ns = time.monotonic_ns()
+        started_ns = self._progress.engine_busy_since_ns = time.monotonic_ns()
         score = self._score_known_picture()
         self._progress.engine_busy_since_ns = 0
+        # Where all parts were given up for an engine that was slow for a while, this is how it is seen to be quick again.
+        self._speed.observe(1, time.monotonic_ns() - started_ns)
         if not math.isclose(score, self._known_score, rel_tol=CHECK_TOLERANCE):
             raise EngineFault(f"the engine scored its test picture {score}, at the start it was {self._known_score}")
         self._progress.engine_proven()

@@ -4,11 +4,12 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.batching import BatchPolicy
+from daemon.batching import BatchPolicy, Speed
 from daemon.book import Look
 from senbetsu.camera import Frame
 
@@ -26,6 +27,14 @@ class WaitingFrame:
     def deadline_ns(self) -> int:
         """Of its look."""
         return self.look.deadline_ns
+
+
+class Taken(NamedTuple):
+    """See daemon.batching.Split."""
+
+    batch: list[WaitingFrame]
+    expired: list[WaitingFrame]
+    hopeless: list[WaitingFrame]
 
 
 class FrameQueue:
@@ -57,26 +66,26 @@ class FrameQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, idle_s: float, run_ns: int) -> tuple[list[WaitingFrame], list[WaitingFrame]] | None:
-        """The next batch, and those whose deadline passed while they waited; `run_ns` is what the engine takes.
+    def take(self, idle_s: float, speed: Speed) -> Taken | None:
+        """The next batch, and those who cannot be judged in time any more.
 
-        Blocks until there is one; returns ([], []) after `idle_s` without any, None when closed and empty.
+        Blocks until there is one; returns an empty one after `idle_s` without any, None when closed and empty.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._waiting or self._closed, timeout=idle_s):
-                return [], []
+                return Taken([], [], [])
             if not self._waiting:
                 return None
             while not self._closed:
-                left_ns = self._policy.close_at_ns(self._waiting, run_ns) - time.monotonic_ns()
+                left_ns = self._policy.close_at_ns(self._waiting, speed) - time.monotonic_ns()
                 if left_ns <= 0:
                     break
                 self._changed.wait(left_ns / 1e9)
-            batch, expired = self._policy.split(self._waiting, time.monotonic_ns())
-            taken = [self._waiting.popleft() for _ in range(len(batch) + len(expired))]
+            split = self._policy.split(self._waiting, time.monotonic_ns(), speed)
+            taken = [self._waiting.popleft() for _ in range(sum(map(len, split)))]
             for waiting in taken:
                 self._depth[waiting.look.camera] -= 1
-            return [taken[i] for i in batch], [taken[i] for i in expired]
+            return Taken(*([taken[i] for i in some] for some in split))
 
     def close(self) -> None:
         """Let the taker finish what is there and stop."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import openvino as ov
 import torch
-from openvino import opset13 as ops
 from openvino.frontend import OpConversionFailure
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ import senbetsu.statistics
 import senbetsu.tuned
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
+from senbetsu.engine.compact import constant_of
 from senbetsu.errors import ConfigError
 from senbetsu.files import sha256_of_file
 
@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 
 
 def openvino_model(
-    network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor] = ()
+    network: Callable[[Backbone], nn.Module],
+    backbone: Backbone,
+    constants: Sequence[Tensor] = (),
+    compact: bool = False,
 ) -> ov.Model:
     """The network as a model with one input, (?, S, S, 3) uint8.
 
@@ -43,10 +46,11 @@ def openvino_model(
             has no graph.
         backbone: its input size is S.
         constants: values of all further arguments, folded in.
+        compact: large matrices among them as integers, see senbetsu.engine.compact.
     """
     model = _cached_model(network, backbone, constants)
     for parameter, value in zip(list(model.get_parameters())[1:], constants, strict=True):
-        constant = ops.constant(value.numpy())
+        constant = constant_of(value.numpy(), compact)
         parameter.output(0).replace(constant.output(0))
         model.remove_parameter(parameter)
     model.validate_nodes_and_infer_types()

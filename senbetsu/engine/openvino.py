@@ -43,7 +43,7 @@ class CompiledGraph:
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             properties["INFERENCE_NUM_THREADS"] = threads
-        model = openvino_model(network, backbone, constants)
+        model = openvino_model(network, backbone, constants, compact=precision == "bf16")
         self._requests: dict[int, ov.InferRequest] = {}
         for size in self.batch_sizes:
             model.reshape([size, input_size, input_size, 3])

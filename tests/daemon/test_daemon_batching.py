@@ -21,41 +21,113 @@ class Part:
     name: int = field(default=0)
 
 
+@dataclass(frozen=True)
+class Speed:
+    """A batch of n parts takes a + b n, and a little more one time in a hundred."""
+
+    base_ns: int
+    part_ns: int
+
+    def p95_ns(self, count: int) -> int:
+        return self.base_ns + self.part_ns * count
+
+    def p99_ns(self, count: int) -> int:
+        return self.p95_ns(count) + 3
+
+
+FREE = Speed(0, 0)
+speeds = st.builds(Speed, st.integers(0, 60), st.integers(0, 20))
 parts = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 200)), min_size=1, max_size=20).map(
     lambda pairs: [Part(arrived, deadline, i) for i, (arrived, deadline) in enumerate(sorted(pairs))]
 )
 
 
-@given(parts, st.integers(1, 8), st.integers(0, 200))
+@given(parts, st.integers(1, 8), st.integers(0, 200), speeds)
 def test_taken_batch_after_batch_every_part_comes_out_once_and_in_order(
-    waiting: list[Part], max_batch: int, now_ns: int
+    waiting: list[Part], max_batch: int, now_ns: int, speed: Speed
 ) -> None:
     policy = BatchPolicy(max_batch, 0)
-    judged, late, left = [], [], list(waiting)
+    judged, late, given_up, left = [], [], [], list(waiting)
     while left:
-        batch, expired = policy.split(left, now_ns)
-        assert batch or expired
-        assert len(batch) <= max_batch
-        assert sorted(batch + expired) == list(range(len(batch) + len(expired)))
-        judged += [left[i] for i in batch]
-        late += [left[i] for i in expired]
-        left = left[len(batch) + len(expired) :]
-    assert judged == [part for part in waiting if part.deadline_ns > now_ns]
+        split = policy.split(left, now_ns, speed)
+        assert any(split)
+        assert len(split.batch) <= max_batch
+        taken = sorted(split.batch + split.expired + split.hopeless)
+        assert taken == list(range(len(taken)))
+        assert all(some == sorted(some) for some in split)
+        judged += [left[i] for i in split.batch]
+        late += [left[i] for i in split.expired]
+        given_up += [left[i] for i in split.hopeless]
+        left = left[len(taken) :]
+    alone_ns = now_ns + speed.p95_ns(1)
+    assert judged == [part for part in waiting if part.deadline_ns > now_ns and part.deadline_ns >= alone_ns]
     assert late == [part for part in waiting if part.deadline_ns <= now_ns]
+    assert given_up == [part for part in waiting if now_ns < part.deadline_ns < alone_ns]
 
 
-@given(parts, st.integers(1, 8), st.integers(0, 100), st.integers(0, 50))
-def test_a_held_batch_is_closed_no_later_than_its_slack_allows(
-    waiting: list[Part], max_batch: int, wait_ns: int, run_ns: int
+@given(parts, st.integers(1, 8), st.integers(0, 200), speeds)
+def test_a_batch_is_as_large_as_its_most_urgent_part_can_wait_for_and_no_larger(
+    waiting: list[Part], max_batch: int, now_ns: int, speed: Speed
 ) -> None:
-    closes_ns = BatchPolicy(max_batch, wait_ns).close_at_ns(waiting, run_ns)
+    split = BatchPolicy(max_batch, 0).split(waiting, now_ns, speed)
+    batch = [waiting[i] for i in split.batch]
+    for part in batch:
+        assert part.deadline_ns >= now_ns + speed.p95_ns(len(batch))
+    taken = len(split.batch) + len(split.expired) + len(split.hopeless)
+    if batch and len(batch) < max_batch and taken < len(waiting):
+        larger = [*batch, waiting[taken]]
+        assert min(part.deadline_ns for part in larger) < now_ns + speed.p95_ns(len(larger))
+
+
+@given(parts, st.integers(1, 8), st.integers(0, 100), speeds)
+def test_a_held_batch_is_closed_no_later_than_its_slack_allows(
+    waiting: list[Part], max_batch: int, wait_ns: int, speed: Speed
+) -> None:
+    closes_ns = BatchPolicy(max_batch, wait_ns).close_at_ns(waiting, speed)
     if wait_ns == 0 or len(waiting) >= max_batch:
         assert closes_ns == 0
     else:
+        run_ns = speed.p99_ns(len(waiting) + 1)
         assert closes_ns <= waiting[0].arrived_at_ns + wait_ns
         assert all(closes_ns + run_ns <= part.deadline_ns for part in waiting)
         reasons = [waiting[0].arrived_at_ns + wait_ns, *(part.deadline_ns - run_ns for part in waiting)]
         assert closes_ns in reasons
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=150), st.integers(1, 8), st.integers(1, 8), st.integers(1, 4),
+    st.integers(20, 120),
+)  # fmt: skip
+def test_however_many_parts_come_those_that_are_judged_are_judged_in_time(
+    gaps_ns: list[int], max_batch: int, base_ns: int, part_ns: int, deadline_ns: int
+) -> None:
+    """A queue in virtual time: parts come at these gaps, and an engine that keeps to its speed works them off."""
+    policy, speed = BatchPolicy(max_batch, 5), Speed(base_ns, part_ns)
+    arrivals, at_ns = [], 0
+    for name, gap_ns in enumerate(gaps_ns):
+        at_ns += gap_ns
+        arrivals.append(Part(at_ns, at_ns + deadline_ns, name))
+    now_ns, answered, given_up = 0, [], []
+    coming, waiting = list(arrivals), list[Part]()
+    while coming or waiting:
+        if not waiting:
+            now_ns = max(now_ns, coming[0].arrived_at_ns)
+        waiting += [part for part in coming if part.arrived_at_ns <= now_ns]
+        coming = coming[len(waiting) + len(answered) + len(given_up) - (len(arrivals) - len(coming)) :]
+        closes_ns = policy.close_at_ns(waiting, speed)
+        if closes_ns > now_ns:
+            now_ns = min(closes_ns, coming[0].arrived_at_ns) if coming else closes_ns
+            continue
+        split = policy.split(waiting, now_ns, speed)
+        given_up += [waiting[i] for i in split.expired + split.hopeless]
+        if split.batch:
+            now_ns += speed.p95_ns(len(split.batch))
+            for index in split.batch:
+                assert now_ns <= waiting[index].deadline_ns
+            answered += [waiting[i] for i in split.batch]
+        waiting = waiting[sum(map(len, split)) :]
+    assert sorted(part.name for part in answered + given_up) == list(range(len(arrivals)))
+    assert [part.name for part in answered] == sorted(part.name for part in answered)
 
 
 FAR_NS = 1 << 62
@@ -76,11 +148,10 @@ def test_the_queue_holds_each_camera_to_its_share_and_loses_nothing(
     inside: list[Any] = []
     for step in steps:
         if step == "take":
-            taken = queue.take(0, 0)
+            taken = queue.take(0, FREE)
             assert taken is not None
-            batch, expired = taken
-            assert expired == []
-            assert batch == inside[:max_batch]
+            assert taken.expired == taken.hopeless == []
+            assert taken.batch == inside[:max_batch]
             inside = inside[max_batch:]
         else:
             waits = sum(w.look.camera == step for w in inside)
@@ -92,8 +163,8 @@ def test_the_queue_holds_each_camera_to_its_share_and_loses_nothing(
         assert queue.depth("a") == sum(w.look.camera == "a" for w in inside)
     queue.close()
     rest = []
-    while (last := queue.take(0, 0)) is not None:
-        rest += last[0]
+    while (last := queue.take(0, FREE)) is not None:
+        rest += last.batch
     assert rest == inside
 
 
@@ -116,5 +187,5 @@ def test_a_batch_that_is_held_takes_in_who_comes_meanwhile() -> None:
     object.__setattr__(first, "arrived_at_ns", FAR_NS - 60_000_000_000)
     queue.put(first)
     queue.put(second)  # the batch is full now, and is not held any longer
-    assert queue.take(0, 0) == ([first, second], [])
+    assert queue.take(0, FREE) == ([first, second], [], [])
     assert queue.depth("a") == 0

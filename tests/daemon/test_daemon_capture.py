@@ -13,6 +13,7 @@ from daemon.capture import Capture
 from daemon.outcome import Outbox
 from daemon.progress import Progress
 from daemon.queue import FrameQueue
+from daemon.run_times import RunTimes
 from senbetsu.camera import CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection, GateSection
 from senbetsu.metrics import DAEMON_METRICS, Metrics
@@ -86,8 +87,8 @@ def run() -> Callable[..., Any]:
             capture.stop()
         capture.run()
         frames.close()
-        taken = frames.take(0, 0)
-        waiting = [*taken[0], *taken[1]] if taken else []
+        taken = frames.take(0, RunTimes((1, 64)))
+        waiting = [*taken.batch, *taken.expired] if taken else []
         outcomes = outbox.drain()
         return SimpleNamespace(
             judged={w.look.trigger: w.frame.frame_id for w in waiting},

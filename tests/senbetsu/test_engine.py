@@ -37,6 +37,11 @@ def backbone(line) -> Backbone:
 
 
 @pytest.fixture(scope="module")
+def network(backbone: Backbone) -> ScoringNetwork:
+    return ScoringNetwork(backbone)
+
+
+@pytest.fixture(scope="module")
 def pictures(line) -> list[np.ndarray]:
     return [read_image(path) for path in find_images([line.test_normal, line.test_defects])]
 
@@ -85,7 +90,7 @@ def test_a_parts_score_does_not_depend_on_its_batch(
 @pytest.mark.parametrize("which", ScorerConstants._fields)
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
 def test_a_statistic_that_is_not_finite_gives_no_finite_score(
-    profile: Profile, backbone: Backbone, kind: str, which: str
+    profile: Profile, backbone: Backbone, network: ScoringNetwork, kind: str, which: str
 ) -> None:
     """OpenVINO's maximum takes NaN for the smaller number, and so does a scalar fused with it: the score came out finite."""
     constants = profile.scorer.constants()
@@ -95,7 +100,7 @@ def test_a_statistic_that_is_not_finite_gives_no_finite_score(
     engine = (
         OpenVINOEngine(ScoringNetwork, constants, backbone, "fp32", 0, (1,))
         if kind == "openvino"
-        else TorchEngine(ScoringNetwork(backbone), constants, backbone.input_size, "fp32", "cpu", 0, (1,))
+        else TorchEngine(network, constants, backbone.input_size, "fp32", "cpu", 0, (1,))
     )
     engine.inputs[:] = 128
     assert not np.isfinite(engine.run(1).score[0])

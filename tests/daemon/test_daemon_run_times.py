@@ -1,0 +1,33 @@
+"""Quantiles of how long batches take, against numpy's over all that was seen."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.run_times import KEPT, REFRESH, RunTimes
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=3 * KEPT))
+def test_the_quantiles_are_those_of_the_last_batches(durations: list[int]) -> None:
+    times = RunTimes((1, 2, 4))
+    for duration in durations:
+        times.observe(2, duration)
+    known = len(durations) if len(durations) <= REFRESH else (len(durations) - 1) // REFRESH * REFRESH + 1
+    last = durations[:known][-KEPT:]
+    assert times.p95_ns(2) == np.quantile(last, 0.95, method="higher")
+    assert times.p99_ns(2) == np.quantile(last, 0.99, method="higher")
+
+
+def test_a_count_is_padded_to_a_captured_size_and_an_unknown_size_lasts_as_long_as_the_smaller_one() -> None:
+    times = RunTimes((1, 2, 4))
+    assert times.p99_ns(4) == 0
+    times.observe(1, 10)
+    times.observe(3, 40)
+    assert [times.p99_ns(count) for count in (1, 2, 3, 4)] == [10, 10, 40, 40]
+
+
+def test_one_hiccup_in_many_does_not_make_the_engine_slow() -> None:
+    times = RunTimes((1,))
+    for number in range(KEPT):
+        times.observe(1, 10**9 if number == 50 else 10)
+    assert times.p95_ns(1) == 10

@@ -6,8 +6,9 @@ less what 99 of 100 batches of that size take. With a wait of zero nothing is ev
     close at   min(first arrival + wait, min_i deadline_i - p99(n + 1))
 
 When more comes than the engine can do, parts at the head of the queue come so near their deadline that their result would be
-late. They are given up, each by name, before the engine is spent on them, and a batch is no larger than what its most
-urgent part can wait for: so those that are judged are judged in time, however many there are.
+late. They are given up, each by name, for the sake of those behind them, and a batch is no larger than what its most urgent
+part can wait for: so those that are judged are judged in time, however many there are. Where nobody behind them could be
+judged in time either, the newest is tried all the same: the engine may have become quicker than it was measured to be.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class Split(NamedTuple):
     expired: list[int]
     """The deadline has passed."""
     hopeless: list[int]
-    """It would have passed before the result."""
+    """It would have passed before the result, and somebody behind can still be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +76,6 @@ class BatchPolicy:
                 if len(batch) == self.max_batch or (batch and now_ns + speed.p95_ns(len(batch) + 1) > earliest_ns):
                     break
                 batch.append(index)
+        if not batch and hopeless:
+            batch.append(hopeless.pop())
         return Split(batch, expired, hopeless)

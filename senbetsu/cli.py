@@ -12,6 +12,7 @@ PROGRAMS = {
     "evaluate": "measure defects found and good parts rejected, on parts whose kind is known",
     "daemon": "watch the line: camera, batches, verdicts, ZeroMQ",
     "bridge": "pass the verdicts to a PLC (Modbus TCP), failing safe",
+    "bench": "measure what this PC carries, with or without camera and artefacts",
     "simulated-plc": "a PLC to try the line with",
 }
 

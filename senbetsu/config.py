@@ -140,10 +140,12 @@ class CameraSection(Section):
     """One camera."""
 
     name: Name
-    kind: Literal["folder", "opencv"]
-    """folder: replays pictures or a video; its results are marked simulated. opencv: V4L2 device, RTSP, or video file."""
+    kind: Literal["folder", "pattern", "opencv"]
+    """folder: replays pictures or a video; its results are marked simulated. opencv: V4L2 device, RTSP, or video file.
+    pattern: noise pictures from memory, to measure with."""
     source: Annotated[str, Field(min_length=1)]
-    """folder: path of a folder, picture or video. opencv: device number, device path, URL or file."""
+    """folder: path of a folder, picture or video. opencv: device number, device path, URL or file.
+    pattern: size of the pictures, 1024x1024."""
     gate: Name
     trigger: Literal["software", "free_run"] = "software"
     """software: a frame is taken for each trigger request. free_run: every frame is judged; no gate opens by it."""

@@ -60,9 +60,20 @@ def test_taken_batch_after_batch_every_part_comes_out_once_and_in_order(
         given_up += [left[i] for i in split.hopeless]
         left = left[len(taken) :]
     alone_ns = now_ns + speed.p95_ns(1)
-    assert judged == [part for part in waiting if part.deadline_ns > now_ns and part.deadline_ns >= alone_ns]
     assert late == [part for part in waiting if part.deadline_ns <= now_ns]
-    assert given_up == [part for part in waiting if now_ns < part.deadline_ns < alone_ns]
+    assert judged == sorted(judged, key=lambda part: part.name)
+    assert set(judged) >= {part for part in waiting if part.deadline_ns > now_ns and part.deadline_ns >= alone_ns}
+    assert all(now_ns < part.deadline_ns < alone_ns for part in given_up)
+
+
+@given(parts, st.integers(1, 8), st.integers(0, 200), speeds)
+def test_nobody_is_given_up_for_nobody(waiting: list[Part], max_batch: int, now_ns: int, speed: Speed) -> None:
+    """An engine that was measured slow once would else never be asked again, and reject everything."""
+    split = BatchPolicy(max_batch, 0).split(waiting, now_ns, speed)
+    due = [i for i, part in enumerate(waiting) if part.deadline_ns > now_ns]
+    assert bool(split.batch) == bool(due)
+    if split.batch and waiting[split.batch[0]].deadline_ns < now_ns + speed.p95_ns(1):
+        assert split.batch == [due[-1]]
 
 
 @given(parts, st.integers(1, 8), st.integers(0, 200), speeds)
@@ -71,10 +82,10 @@ def test_a_batch_is_as_large_as_its_most_urgent_part_can_wait_for_and_no_larger(
 ) -> None:
     split = BatchPolicy(max_batch, 0).split(waiting, now_ns, speed)
     batch = [waiting[i] for i in split.batch]
-    for part in batch:
-        assert part.deadline_ns >= now_ns + speed.p95_ns(len(batch))
+    if len(batch) > 1:
+        assert all(part.deadline_ns >= now_ns + speed.p95_ns(len(batch)) for part in batch)
     taken = len(split.batch) + len(split.expired) + len(split.hopeless)
-    if batch and len(batch) < max_batch and taken < len(waiting):
+    if batch and batch[0].deadline_ns >= now_ns + speed.p95_ns(1) and len(batch) < max_batch and taken < len(waiting):
         larger = [*batch, waiting[taken]]
         assert min(part.deadline_ns for part in larger) < now_ns + speed.p95_ns(len(larger))
 
@@ -121,9 +132,9 @@ def test_however_many_parts_come_those_that_are_judged_are_judged_in_time(
         split = policy.split(waiting, now_ns, speed)
         given_up += [waiting[i] for i in split.expired + split.hopeless]
         if split.batch:
+            tried = waiting[split.batch[0]].deadline_ns < now_ns + speed.p95_ns(1)
             now_ns += speed.p95_ns(len(split.batch))
-            for index in split.batch:
-                assert now_ns <= waiting[index].deadline_ns
+            assert tried or all(now_ns <= waiting[index].deadline_ns for index in split.batch)
             answered += [waiting[i] for i in split.batch]
         waiting = waiting[sum(map(len, split)) :]
     assert sorted(part.name for part in answered + given_up) == list(range(len(arrivals)))

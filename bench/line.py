@@ -1,0 +1,199 @@
+"""A daemon as its own process before a camera of patterns, and a client that triggers it and hears the verdicts."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from prometheus_client.parser import text_string_to_metric_families
+
+from senbetsu.errors import UserError
+
+GATE, CAMERA = "gate1", "cam1"
+BUFFER_FRAMES = 64
+READY_WITHIN_S = 90
+CLOSED_LOOP_DEADLINE_MS = 10_000
+JUDGED = ("OK", "ANOMALY", "SIMULATED")
+"""Reasons of parts that the engine looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of triggers at an even rate."""
+
+    rate_hz: float
+    parts: int
+    reasons: dict[str, int]
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+    """From trigger to the verdict's receipt, of the parts that were looked at; None where none was."""
+
+    @property
+    def judged_share(self) -> float:
+        """Of all triggers, those whose part was looked at in time."""
+        return sum(self.reasons.get(reason, 0) for reason in JUDGED) / self.parts
+
+
+class Client:
+    """Triggers, and hears results. Used by one thread."""
+
+    def __init__(self, publish: str, request: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._heard, self._dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
+        self._heard.setsockopt(zmq.RCVHWM, 0)
+        self._heard.subscribe(b"result.")
+        self._heard.subscribe(b"heartbeat.")
+        self._heard.connect(publish)
+        self._dealer.connect(request)
+        until_s = time.monotonic() + READY_WITHIN_S
+        while not self._heard.poll(100):
+            if process.poll() is not None or time.monotonic() > until_s:
+                raise UserError(f"the daemon did not start:\n{log.read_text()[-3000:]}")
+        self._number = 0
+        self._sent_ns: dict[int, int] = {}
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._context.destroy(linger=0)
+
+    def _trigger(self, deadline_ms: float) -> None:
+        self._number = (self._number + 1) % 65536
+        request = {"op": "trigger", "gate": GATE, "trigger": self._number, "deadline_ms": deadline_ms}
+        self._sent_ns[self._number] = time.monotonic_ns()
+        self._dealer.send(json.dumps(request).encode())
+
+    def _results(self) -> Iterator[tuple[str, float]]:
+        """Reason and latency in ms of every result that is there."""
+        while self._heard.poll(0):
+            topic, payload = self._heard.recv_multipart()
+            now_ns = time.monotonic_ns()
+            if topic.startswith(b"result."):
+                result = json.loads(payload)
+                sent_ns = self._sent_ns.pop(result["trigger"], None)
+                if sent_ns is not None:
+                    yield result["reason"], (now_ns - sent_ns) / 1e6
+        while self._dealer.poll(0):
+            self._dealer.recv_multipart()
+
+    def closed_loop(self, outstanding: int, seconds: float) -> float:
+        """Parts a second where so many are always under way."""
+        done, began_s = 0, time.perf_counter()
+        while (now_s := time.perf_counter()) - began_s < seconds:
+            while len(self._sent_ns) < outstanding:
+                self._trigger(CLOSED_LOOP_DEADLINE_MS)
+            self._heard.poll(5)
+            done += sum(reason in JUDGED for reason, _ in self._results())
+        self._drain()
+        return done / (now_s - began_s)
+
+    def open_loop(self, rate_hz: float, seconds: float, deadline_ms: float) -> Load:
+        """Triggers at an even rate, whatever comes of them."""
+        parts = max(1, round(rate_hz * seconds))
+        reasons: Counter[str] = Counter()
+        latencies_ms: list[float] = []
+        began_s, sent = time.perf_counter() + 0.05, 0
+        while sent < parts or self._sent_ns:
+            while sent < parts and time.perf_counter() >= began_s + sent / rate_hz:
+                self._trigger(deadline_ms)
+                sent += 1
+            next_s = began_s + sent / rate_hz if sent < parts else time.perf_counter() + 0.05
+            self._heard.poll(max(0, min(5, int((next_s - time.perf_counter()) * 1e3))))
+            for reason, latency_ms in self._results():
+                reasons[reason] += 1
+                if reason in JUDGED:
+                    latencies_ms.append(latency_ms)
+            if sent == parts and time.perf_counter() > began_s + seconds + 10 + deadline_ms / 1e3:
+                reasons["no result"] = len(self._sent_ns)
+                self._sent_ns.clear()
+        quantiles: list[float | None] = [None] * 4
+        if latencies_ms:
+            quantiles = [round(float(q), 2) for q in np.quantile(latencies_ms, [0.5, 0.95, 0.99, 1])]
+        return Load(round(rate_hz, 1), parts, dict(reasons), *quantiles)
+
+    def _drain(self) -> None:
+        until_s = time.perf_counter() + 10
+        while self._sent_ns and time.perf_counter() < until_s:
+            self._heard.poll(20)
+            for _ in self._results():
+                pass
+        self._sent_ns.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A running daemon."""
+
+    client: Client
+    metrics_port: int
+    ready_s: float
+    """From the start of the process to its first heartbeat."""
+
+    def stages(self) -> dict[str, float]:
+        """Mean milliseconds that a batch has spent in each stage so far, by name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        sums, counts = dict[str, float](), dict[str, float]()
+        for family in text_string_to_metric_families(text):
+            if family.name == "senbetsu_stage_duration_seconds":
+                for sample in family.samples:
+                    if sample.name.endswith("_sum"):
+                        sums[sample.labels["stage"]] = sample.value
+                    elif sample.name.endswith("_count"):
+                        counts[sample.labels["stage"]] = sample.value
+        return {stage: round(1e3 * sums[stage] / counts[stage], 3) for stage in sums if counts[stage]}
+
+
+@contextmanager
+def running_line(folder: Path, artifacts: Path, frame: str, engine: dict[str, Any]) -> Iterator[Line]:
+    """Start a daemon with these artefacts and engine settings; end it afterwards."""
+    publish_port, request_port, metrics_port = _free_ports(3)
+    publish, request = f"tcp://127.0.0.1:{publish_port}", f"tcp://127.0.0.1:{request_port}"
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in engine.items())
+    config, log = folder / "bench.toml", folder / "daemon.log"
+    config.write_text(
+        f'artifacts = {json.dumps(str(artifacts.resolve()))}\n[engine]\n{settings}\n'
+        f'[[gates]]\nname = "{GATE}"\n'
+        f'[[cameras]]\nname = "{CAMERA}"\nkind = "pattern"\nsource = "{frame}"\ngate = "{GATE}"\n'
+        f"buffer_frames = {BUFFER_FRAMES}\n"
+        f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n',
+        encoding="utf-8",
+    )  # fmt: skip
+    began_s = time.perf_counter()
+    with log.open("wb") as output:
+        command = [sys.executable, "-P", "-m", "daemon", "--config", str(config)]
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+    client = None
+    try:
+        client = Client(publish, request, process, log)
+        yield Line(client, metrics_port, round(time.perf_counter() - began_s, 2))
+    finally:
+        if client is not None:
+            client.close()
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

@@ -34,7 +34,9 @@ class CompiledGraph:
         precision: str,
         threads: int,
         batch_sizes: Sequence[int],
+        compact: bool | None = None,
     ) -> None:
+        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16."""
         self.batch_sizes = tuple(sorted(batch_sizes))
         input_size = backbone.input_size
         self.inputs: NDArray[np.uint8] = np.zeros((self.batch_sizes[-1], input_size, input_size, 3), np.uint8)
@@ -43,7 +45,7 @@ class CompiledGraph:
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             properties["INFERENCE_NUM_THREADS"] = threads
-        model = openvino_model(network, backbone, constants, compact=precision == "bf16")
+        model = openvino_model(network, backbone, constants, precision == "bf16" if compact is None else compact)
         self._requests: dict[int, ov.InferRequest] = {}
         for size in self.batch_sizes:
             model.reshape([size, input_size, input_size, 3])

@@ -1,32 +1,29 @@
 """senbetsu calibrate: normal parts -> artifacts/profile.* and report.html, with a claim that holds."""
 
 import argparse
+import json
 import logging
 import sys
-from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from calibrate.account import account_of
 from calibrate.fit import fit_and_score
-from calibrate.parts import Part, read_parts
-from calibrate.report import Report, write_report
+from calibrate.parts import read_parts
+from calibrate.report import write_report
 from senbetsu import __version__
 from senbetsu.conformal import Claim, make_claim, threshold_at
+from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
-from senbetsu.engine import EngineChoice, choose_engine
+from senbetsu.engine import choose_engine
 from senbetsu.files import check_writable
-from senbetsu.images import find_images, fit, read_image
+from senbetsu.images import find_images
 from senbetsu.profile import Profile, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
-from senbetsu.scoring import STATISTICS
 
 log = logging.getLogger("calibrate")
-
-FARTHEST = 12
-THUMBNAIL = 160
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,6 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
         precision=choice.precision,
         model_sha256=embedding.sha256,
         recipe=config.recipe,
+        distribution=ScoreDistribution.of(scores.tolist(), claim.k),
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     details = {
@@ -65,15 +63,34 @@ def main(arguments: argparse.Namespace) -> int:
         "parts": [part.sha256 for part in used],
     }
     sha256 = save_profile(config.artifacts, profile, details)
-    write_report(
-        config.artifacts / "report.html",
-        make_report(profile, sha256, warnings, used, scores, now, choice, arguments.normal),
+    account = account_of(
+        embedding, replace(profile, sha256=sha256), details, used, scores, choice, str(arguments.normal)
     )
+    write_report(config.artifacts / "report.html", account)
     for warning in warnings:
         log.warning("%s", warning)
     say_claim(claim, threshold)
     log.info("wrote %s/profile.safetensors, .json (profile %s) and report.html", config.artifacts, sha256[:12])
+    if arguments.json:
+        print(json.dumps(summary(profile, sha256, details), allow_nan=False))  # noqa: T201
     return 0
+
+
+def summary(profile: Profile, sha256: str, details: dict[str, Any]) -> dict[str, Any]:
+    """What `--json` prints: the claim with all its numbers, and the profile's JSON but for the lists of parts."""
+    claim = profile.claim
+    return {
+        "claim": claim.sentence(),
+        **asdict(claim),
+        "guaranteed_rate": claim.guaranteed_rate,
+        "threshold": profile.threshold,
+        "model_sha256": profile.model_sha256,
+        "profile_sha256": sha256,
+        "engine": {"kind": profile.engine_kind, "precision": profile.precision},
+        "input_size": profile.input_size,
+        "recipe": profile.recipe,
+        **{key: value for key, value in details.items() if key not in ("scores", "parts")},
+    }
 
 
 def say_claim(claim: Claim, threshold: float) -> None:
@@ -82,41 +99,6 @@ def say_claim(claim: Claim, threshold: float) -> None:
     log.info("%s", claim.sentence())
     for what, reading in claim.readings():
         log.info("  %s: %s", what, reading)
-
-
-def make_report(
-    profile: Profile,
-    sha256: str,
-    warnings: list[str],
-    parts: Sequence[Part],
-    scores: NDArray[np.float64],
-    now: str,
-    choice: EngineChoice,
-    where: Path,
-) -> Report:
-    """What the report shows."""
-    claim = profile.claim
-    farthest = []
-    for index in np.argsort(-scores)[:FARTHEST]:
-        thumbnail = np.zeros((THUMBNAIL, THUMBNAIL, 3), np.uint8)
-        fit(read_image(parts[index].path), thumbnail)
-        farthest.append((str(parts[index].path), float(scores[index]), thumbnail))
-    weights = ", ".join(f"{n} {w:.2f}" for n, w in zip(STATISTICS, profile.scorer.fusion.weights, strict=True))
-    facts = [
-        ("date", now),
-        ("normal parts", str(where)),
-        ("method", "split conformal" if claim.method == "split" else "cross-conformal: every part served twice"),
-        ("n, k", f"{claim.n}, {claim.k}"),
-        ("threshold", f"{profile.threshold:.6f}"),
-        ("weights of the statistics", weights),
-        ("engine", f"{choice.kind}, {choice.precision}"),
-        ("input size", f"{profile.input_size} px"),
-        ("recipe", str(profile.recipe)),
-        ("model SHA-256", profile.model_sha256),
-        ("profile SHA-256", sha256),
-        ("senbetsu", __version__),
-    ]
-    return Report(claim.sentence(), claim.readings(), warnings, scores, profile.threshold, farthest, facts)
 
 
 def flags() -> argparse.ArgumentParser:
@@ -129,6 +111,7 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--confidence", type=float, metavar="C", help="make the promise a bound that holds with this confidence"
     )
+    command.add_argument("--json", action="store_true", help="print one JSON object with the claim")
     return command
 
 

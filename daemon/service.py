@@ -18,6 +18,7 @@ import zmq
 from daemon.batching import BatchPolicy
 from daemon.book import AlreadyOpenError, Book
 from daemon.capture import Capture
+from daemon.drift import DriftWatch
 from daemon.judging import Judging
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
@@ -104,6 +105,7 @@ class Daemon:
         }
         self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
         self._state_gauge = self.metrics.gauge("state")
+        self._drift = DriftWatch(judge.distribution, config, self.metrics)
 
         self._context: zmq.Context[Any] = zmq.Context()
         self._identity = Identity(
@@ -179,6 +181,7 @@ class Daemon:
         for outcome in self._outbox.drain():
             self._last_part_ns = time.monotonic_ns()
             self._publisher.publish(outcome)
+            self._drift.see(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:
         for look in self._book.overdue(now_ns - OVERDUE_GRACE_NS):
@@ -206,6 +209,7 @@ class Daemon:
         silent = self._progress.silent_cameras(now_ns)
         lost = [name for name, capture in self._captures.items() if capture.fault is not None or name in silent]
         detail = "".join(f"; camera {name}: {self._captures[name].fault or 'silent'}" for name in lost)
+        detail += self._drift.detail
         if len(lost) == len(self._captures):
             return State.HELD, f"no camera delivers{detail}"
         if all(capture.ended.is_set() for capture in self._captures.values()) and not self._book:

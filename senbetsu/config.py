@@ -192,6 +192,10 @@ class DaemonSection(Section):
     """When no part came for this long, the engine judges a stored frame whose score is known."""
     engine_stall_ms: Annotated[float, Field(gt=0, le=600_000)] = 2000.0
     """An engine that is busy with one batch for longer is in fault."""
+    drift_window: Annotated[int, Field(ge=50, le=100_000)] = 250
+    """Passed parts that are compared with the calibration's scores at a time."""
+    drift_false_alarm_parts: Annotated[int, Field(ge=1000, le=10**9)] = 1_000_000
+    """On average so many parts between two false alarms of drift."""
 
 
 class BridgeSection(Section):

@@ -40,6 +40,12 @@ DAEMON_METRICS = (
     Metric("calibration_info", "gauge", "1; the labels say what judges", ("model_sha256", "profile_sha256", "recipe")),
     Metric("calibration_samples", "gauge", "Normal parts behind the threshold"),
     Metric("calibration_false_reject_bound", "gauge", "Share of good parts rejected, as claimed"),
+    Metric("drift_alarm", "gauge", "1 while parts score otherwise than calibrated", ("camera", "test")),
+    Metric("drift_alarms_total", "counter", "Drift alarms raised", ("camera", "test")),
+    Metric("drift_p_value", "gauge", "Of the newest window of passed parts", ("camera", "test")),
+    Metric("drift_mean_rank", "gauge", "Of a window's scores among the calibration's; 0.5: alike", ("camera",)),
+    Metric("drift_psi", "gauge", "Population stability index of the newest window", ("camera",)),
+    Metric("drift_windows_total", "counter", "Windows compared with the calibration", ("camera",)),
     Metric("state", "gauge", "State, numbered as in PackML"),
     Metric("build_info", "gauge", "1; the label says which version runs", ("version",)),
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from senbetsu.artifacts import Tensors, finite, load_artifact, save_artifact
 from senbetsu.conformal import Claim
+from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import Embedding
 from senbetsu.engine.load import EngineChoice
 from senbetsu.errors import ArtifactError
@@ -35,6 +36,8 @@ class Profile:
     precision: str
     model_sha256: str
     recipe: int
+    distribution: ScoreDistribution | None = None
+    """Of the calibration's scores, for whoever watches for drift; None: nobody can."""
     sha256: str = ""
     """Of profile.json, which carries that of profile.safetensors: it covers the threshold and all numbers."""
 
@@ -59,6 +62,7 @@ def save_profile(folder: Path, profile: Profile, details: dict[str, Any]) -> str
         "threshold": profile.threshold,
         "claim": asdict(profile.claim),
         "claim_sentence": profile.claim.sentence(),
+        "score_distribution": None if profile.distribution is None else asdict(profile.distribution),
         **details,
     }
     save_artifact(folder, NAME, tensors, document)
@@ -96,6 +100,7 @@ def load_profile(folder: Path, embedding: Embedding) -> Profile:
             precision=str(document["engine"]["precision"]),
             model_sha256=embedding.sha256,
             recipe=int(document["recipe"]),
+            distribution=_distribution(document["score_distribution"]),
             sha256=_sha256(folder),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -112,6 +117,12 @@ def check_binding(profile: Profile, embedding: Embedding, choice: EngineChoice, 
             f"with {here[0]}, {here[1]}, {here[2]} px; run `senbetsu calibrate` on this machine, or set engine.kind and "
             "engine.precision to what it was calibrated with"
         )
+
+
+def _distribution(recorded: dict[str, Any] | None) -> ScoreDistribution | None:
+    if recorded is None:
+        return None
+    return ScoreDistribution(tuple(recorded["upper_edges"]), tuple(recorded["counts"]), int(recorded["n"]))
 
 
 def _whitening(tensors: Tensors, name: str) -> Whitening:

@@ -11,6 +11,7 @@ from typing import Any
 
 from calibrate.account import account_of
 from calibrate.fit import fit_and_score
+from calibrate.live import finished, take_live
 from calibrate.parts import read_parts
 from calibrate.report import write_report
 from senbetsu import __version__
@@ -20,7 +21,7 @@ from senbetsu.embedding import load_embedding
 from senbetsu.engine import choose_engine
 from senbetsu.files import check_writable
 from senbetsu.images import find_images
-from senbetsu.profile import Profile, save_profile
+from senbetsu.profile import CameraBinding, Profile, camera_settings_sha256, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
 
 log = logging.getLogger("calibrate")
@@ -36,7 +37,11 @@ def main(arguments: argparse.Namespace) -> int:
     embedding = load_embedding(config.artifacts, config.model)
     check_writable(config.artifacts)
     choice = choose_engine(config.engine)
-    parts = read_parts(find_images([arguments.normal]), embedding.folds, arguments.normal)
+    folder, camera = arguments.normal, None
+    if arguments.camera is not None:
+        folder, section = take_live(config, arguments.camera, arguments.count)
+        camera = CameraBinding(section.name, camera_settings_sha256(section))
+    parts = read_parts(find_images([folder]), embedding.folds, folder)
     unseen = sum(part.fold is None for part in parts)
     log.info("%d unlike normal parts: %d were not trained on, %d were", len(parts), unseen, len(parts) - unseen)
     promise = config.calibrate
@@ -52,6 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
         precision=choice.precision,
         model_sha256=embedding.sha256,
         recipe=config.recipe,
+        camera=camera,
         distribution=ScoreDistribution.of(scores.tolist(), claim.k),
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -63,10 +69,10 @@ def main(arguments: argparse.Namespace) -> int:
         "parts": [part.sha256 for part in used],
     }
     sha256 = save_profile(config.artifacts, profile, details)
-    account = account_of(
-        embedding, replace(profile, sha256=sha256), details, used, scores, choice, str(arguments.normal)
-    )
+    account = account_of(embedding, replace(profile, sha256=sha256), details, used, scores, choice, str(folder))
     write_report(config.artifacts / "report.html", account)
+    if camera is not None:
+        finished(folder)
     for warning in warnings:
         log.warning("%s", warning)
     say_claim(claim, threshold)
@@ -101,10 +107,23 @@ def say_claim(claim: Claim, threshold: float) -> None:
         log.info("  %s: %s", what, reading)
 
 
+def positive(text: str) -> int:
+    """A whole number from 1. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     command = parser("calibrate", "Find centroid, threshold and the claim they support, from normal parts.")
-    command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--normal", type=Path, metavar="DIR", help="pictures of normal parts")
+    source.add_argument("--camera", metavar="NAME", help="take normal parts from this camera of the config, live")
+    command.add_argument(
+        "--count", type=positive, default=500, metavar="N", help="with --camera: how many (default: %(default)s)"
+    )
     command.add_argument(
         "--false-reject-rate", type=float, metavar="R", help="promise: the share of good parts rejected, on average"
     )

@@ -6,7 +6,7 @@ from senbetsu.config import Config
 from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine
-from senbetsu.profile import check_binding, load_profile
+from senbetsu.profile import CameraBinding, check_binding, load_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Judge:
     """Share of good parts rejected, as claimed."""
     distribution: ScoreDistribution | None = None
     """Of the calibration's scores; None: drift cannot be watched for."""
+    camera: CameraBinding | None = None
+    """The camera that took the calibration's parts; None: they came from a folder."""
 
 
 def load_judge(config: Config) -> Judge:

@@ -23,7 +23,7 @@ are independent and like the calibration's. Parts of a lot resemble each other; 
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -64,7 +64,7 @@ class ScoreDistribution:
         passed = sorted(scores)[:k]
         ranks = sorted({max(1, round(k * j / BINS)) for j in range(1, BINS + 1)})
         edges = sorted({passed[rank - 1] for rank in ranks})
-        upto = [sum(score <= edge for score in passed) for edge in edges]
+        upto = [bisect_right(passed, edge) for edge in edges]
         counts = (high - low for low, high in zip([0, *upto], upto, strict=False))
         return cls(tuple(float(edge) for edge in edges), tuple(counts), len(scores))
 

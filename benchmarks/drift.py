@@ -6,6 +6,7 @@ replacement, and go through the daemon's detector as it is set by default. "unch
 they are other cells than the 408, so in the long run they may be found to differ.
 """
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -101,8 +102,9 @@ def figures_of(scores: NDArray[np.float64], threshold: float, expected: Expected
         f"alarmed_within_{LONGEST}_parts": len(parts) / STREAMS,
         "first_alarm_by": {test: tests.count(test) / STREAMS for test in sorted(set(tests))},
     }
-    if len(parts) >= 0.95 * STREAMS:
-        row["parts_until_alarm"] = {"median": parts[STREAMS // 2], "p95": parts[int(0.95 * STREAMS) - 1]}
+    until = {what: math.ceil(share * STREAMS) for what, share in (("median", 0.5), ("p95", 0.95))}
+    row["parts_until_alarm"] = {what: parts[rank - 1] if rank <= len(parts) else None for what, rank in until.items()}
+    if len(parts) == STREAMS:
         row["rejected_until_alarm"] = float(np.mean([rejected for number, _, rejected in ends if number is not None]))
     return row
 

@@ -15,9 +15,11 @@ which takes in that the calibration is finite too. Two things are looked at, in 
 Their p-values are those of a Monte Carlo test (Barnard 1963; valid at any number of draws). A third looks at rejects: of M
 good parts in a row none is rejected with probability P(M) = prod_{i<M} (k + i) / (n + 1 + i), as the false-reject rate is
 Beta(n - k + 1, k); and a row of M without one ends at a given part with probability P(M) - P(M + 1) (P(M) the first time).
-A line that rejects nothing for so long does not see what it was calibrated to see.
+A line that rejects nothing for so long does not see what it was calibrated to see. A fourth is there for what comes at
+once: R rejects, R >= W, before W parts have passed. That many good ones are rejected with the probability that a
+beta-binomial gives, and that many bad ones come on no line that sorts.
 
-Continuous looking is paid for: each test may alarm falsely once in 3 N parts on average, so that all of them do once in N. As
+Continuous looking is paid for: each test may alarm falsely once in 4 N parts on average, so that all of them do once in N. As
 this is about averages it holds however windows depend on each other through the one calibration. It holds for parts that
 are independent and like the calibration's. Parts of a lot resemble each other; then the alarm is about that lot, and early.
 """
@@ -31,13 +33,16 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 BINS = 20
 DRAWS = 100_000
+MOST_REJECTS = 1024
+"""Times W: where even these prove nothing, the calibration was of a handful of parts."""
 CLEAR_FROM = 0.01
 """An alarm ends with a window whose p-value is at least this."""
-Test = Literal["level", "shape", "few_rejects"]
-TESTS: tuple[Test, ...] = ("level", "shape", "few_rejects")
+Test = Literal["level", "shape", "few_rejects", "many_rejects"]
+TESTS: tuple[Test, ...] = ("level", "shape", "few_rejects", "many_rejects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ class Expected:
     """Chi-square of the draws, sorted."""
     patience: int
     """M: so many parts in a row without a reject are an alarm."""
+    impatience: int
+    """R: so many rejects before W parts have passed are an alarm."""
     limit: float
     """Largest p-value of a window that is an alarm."""
 
@@ -105,13 +112,15 @@ class Expected:
             counts = random.multinomial(window, p / p.sum(1, keepdims=True))
             levels.append(np.abs(_mean_rank(counts, c) - 0.5))
             shapes.append(_chi_square(counts, c))
+        limit = window / (len(TESTS) * false_alarm_parts)
         return cls(
             distribution,
             window,
             np.sort(np.concatenate(levels)),
             np.sort(np.concatenate(shapes)),
             patience_of(distribution.n, distribution.k, len(TESTS) * false_alarm_parts),
-            window / (len(TESTS) * false_alarm_parts),
+            impatience_of(distribution.n, distribution.k, window, limit),
+            limit,
         )
 
 
@@ -147,6 +156,21 @@ def patience_of(n: int, k: int, false_alarm_parts: int) -> int:
     return low
 
 
+def impatience_of(n: int, k: int, window: int, limit: float) -> int:
+    """The smallest R >= W of which P(R rejects before W passes) <= limit; a few parts' calibration may need many."""
+    rejects = window
+    while many_rejected(n, k, rejects, window) > limit:
+        rejects *= 2
+        if rejects > MOST_REJECTS * window:
+            break
+    return rejects
+
+
+def many_rejected(n: int, k: int, rejects: int, passes: int) -> float:
+    """Probability that so many good parts are rejected before so many have passed."""
+    return float(betabinom.sf(rejects - 1, rejects + passes - 1, n - k + 1, k))
+
+
 @dataclass(slots=True)
 class DriftDetector:
     """Takes a camera's judged parts in turn. Its tests' newest figures and alarms can be read at any time."""
@@ -163,6 +187,7 @@ class DriftDetector:
     windows: int = 0
     _counts: list[int] = field(default_factory=list)
     _passed: int = 0
+    _rejected: int = 0
     _since_reject: int = 0
 
     def see(self, score: float, *, passed: bool) -> bool:
@@ -172,6 +197,9 @@ class DriftDetector:
             self._since_reject = 0
             self.p_values["few_rejects"] = 1.0
             self.alarms.pop("few_rejects", None)
+            self._rejected += 1
+            if self._rejected == self.expected.impatience:
+                self._too_many()
             return before != tuple(self.alarms)
         self._since_reject += 1
         if self._since_reject == self.expected.patience:
@@ -187,10 +215,21 @@ class DriftDetector:
             self._judge_window()
         return before != tuple(self.alarms)
 
+    def _too_many(self) -> None:
+        """The window ends here: what has passed of it is what is left over of parts that mostly do not."""
+        expected = self.expected
+        n, k = expected.distribution.n, expected.distribution.k
+        self.p_values["many_rejects"] = many_rejected(n, k, self._rejected, expected.window)
+        self.alarms["many_rejects"] = "most parts are rejected"
+        self._counts, self._passed, self._rejected = [], 0, 0
+        self.windows += 1
+
     def _judge_window(self) -> None:
         counts, c = np.array(self._counts), np.array(self.expected.distribution.counts, np.float64)
-        self._counts, self._passed = [], 0
+        self._counts, self._passed, self._rejected = [], 0, 0
         self.windows += 1
+        self.p_values["many_rejects"] = 1.0
+        self.alarms.pop("many_rejects", None)
         self.mean_rank = float(_mean_rank(counts, c))
         self.psi = _psi(counts, c)
         up = self.mean_rank > 0.5

@@ -143,8 +143,10 @@ def test_interrupted_resumed_calibrated_and_bound(senbetsu, line, drawn_part, tm
     )
     flags = ("calibrate", "--config", str(config), "--camera", "cam1", "--count", "24")
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "senbetsu.cli", *flags], stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+        [sys.executable, "-P", "-m", "senbetsu.cli", *flags], stderr=subprocess.PIPE, text=True, env=os.environ,
+        # Where the tests run in the background, SIGINT is ignored, and so it would be in the process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     until = time.monotonic() + 100
     while len(list(artifacts.glob("calibration/*/*.png"))) < 3:
         assert time.monotonic() < until

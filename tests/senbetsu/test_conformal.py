@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from senbetsu.conformal import (
-    PromiseError,
     bound_of_rank,
-    make_claim,
     parts_for_bound,
     parts_for_rate,
     percent,
@@ -21,6 +19,7 @@ from senbetsu.conformal import (
     threshold_at,
 )
 from senbetsu.errors import UserError
+from senbetsu.promise import PromiseError, make_claim
 
 
 def test_the_known_numbers_of_parts() -> None:

@@ -16,12 +16,12 @@ from calibrate.lots import Spread, lots_of, spread_of
 from calibrate.parts import Part, read_list, read_parts, take_out
 from calibrate.report import Report, write_report
 from senbetsu import __version__
-from senbetsu.conformal import Claim, threshold_at
+from senbetsu.conformal import Claim, percent, threshold_at
 from senbetsu.distributed import Group, join_group
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, choose_engine
 from senbetsu.files import check_writable
-from senbetsu.images import find_images, fit, read_image
+from senbetsu.images import content_sha256, find_images, fit, read_image
 from senbetsu.profile import Profile, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
 from senbetsu.promise import make_claim
@@ -31,6 +31,10 @@ log = logging.getLogger("calibrate")
 
 FARTHEST = 12
 THUMBNAIL = 160
+SCORES_KEPT = 10_000
+"""In profile.json: of more, so many evenly spaced ranks, lowest and highest among them."""
+PARTS_KEPT = 10_000
+"""Content hashes in profile.json; `parts_sha256` is one hash over all of them, sorted, a line each."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -69,7 +73,7 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     if not group.is_first:
         return 0
     used, scores = fitted.used, fitted.scores
-    threshold = threshold_at(scores.tolist(), claim.k)
+    threshold = threshold_at(scores, claim.k)
     spread = None
     if lots is not None:
         spread, more = lot_spread(parts, lots, fitted, claim, threshold)
@@ -90,8 +94,9 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         "created_at": now,
         "version": __version__,
         "warnings": warnings,
-        "scores": [round(score, 6) for score in sorted(scores.tolist())],
-        "parts": [part.sha256 for part in used],
+        "scores": [round(float(score), 6) for score in evenly(np.sort(scores), SCORES_KEPT)],
+        "parts": [part.sha256 for part in used[:PARTS_KEPT]],
+        "parts_sha256": content_sha256("\n".join(sorted(part.sha256 for part in used)).encode()),
         "suspects": [{"path": str(part.path), "score": round(score, 6)} for part, score in fitted.suspects],
         "confirmed_bad": [str(part.path) for part in bad],
         "lots": None if spread is None else {"group": promise.group, **asdict(spread)},
@@ -108,6 +113,11 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         log.info("  %s: %s", *spread.reading())
     log.info("wrote %s/profile.safetensors, .json (profile %s) and report.html", config.artifacts, sha256[:12])
     return 0
+
+
+def evenly(ordered: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """At most `count` of (n,) sorted numbers, evenly spaced in rank, the first and the last included."""
+    return ordered[np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), count)).round().astype(int))]
 
 
 def lot_spread(
@@ -142,6 +152,10 @@ def suspect_warnings(fitted: Fitted, claim: Claim, contamination: float, some_we
             f"{len(fitted.suspects)} suspects, the least normal of the parts, were kept out of centroid, whitening and "
             f"threshold; the claim counts them as good parts that are rejected. Look at them, list the bad ones in a file "
             "(--confirmed-bad), and calibrate again with a smaller --contamination or none: the claim gets tighter"
+        )
+    if contamination and not claim.suspects:
+        warnings.append(
+            f"{percent(contamination)} of {claim.n} parts is less than one: none is kept out (--contamination)"
         )
     if contamination and claim.method == "split" and not some_were_trained_on:
         warnings.append(

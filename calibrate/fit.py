@@ -85,7 +85,8 @@ class Calibration:
             inside = np.array([part.fold is not None for part in parts])
             seen_scores, suspects = self._concentrate(seen, folds[inside], of_bad, contamination)
             found = _ranked(seen, seen_scores, suspects)
-        scorer = self._judge(seen, np.isin([part.sha256 for part in seen], [part.sha256 for part, _ in found]), of_bad)
+        suspected = {part.sha256 for part, _ in found}
+        scorer = self._judge(seen, np.array([part.sha256 in suspected for part in seen], bool), of_bad)
         scores = self._scores(scorer, self.embedding.backbone, unseen, "scoring")
         found += _ranked(unseen, scores, _highest(scores, claim.suspects))
         return Fitted(scorer, unseen, scores, tuple(sorted(found, key=lambda one: -one[1])))
@@ -260,5 +261,5 @@ def _highest(scores: Scores, count: int) -> Mask:
 
 
 def _ranked(parts: Sequence[Part], scores: Scores, which: Mask) -> tuple[tuple[Part, float], ...]:
-    order = [int(i) for i in np.argsort(-scores, kind="stable") if which[i]]
-    return tuple((parts[i], float(scores[i])) for i in order)
+    chosen = np.flatnonzero(which)
+    return tuple((parts[i], float(scores[i])) for i in chosen[np.argsort(-scores[chosen], kind="stable")])

@@ -36,6 +36,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta
 
 from senbetsu.errors import UserError
@@ -185,9 +187,9 @@ def _fewest(share: float, fewest: Callable[[int], int]) -> int | None:
     return None
 
 
-def threshold_at(scores: Sequence[float], k: int) -> float:
+def threshold_at(scores: Sequence[float] | NDArray[np.float64], k: int) -> float:
     """The k-th smallest score (k from 1). Raises UserError where it is not finite."""
-    value = float(sorted(scores)[k - 1])
+    value = float(np.sort(np.asarray(scores, np.float64))[k - 1])  # what is no number comes last: it is rejected
     if not math.isfinite(value):
         raise UserError(f"the threshold came out as {value}: some normal part has no finite score; nothing was written")
     return value

@@ -9,27 +9,25 @@ proportion.
 Every finished block is kept in benchmarks/results/coverage.json; called again, the script goes on with those missing.
 """
 
-import argparse
-import json
-import os
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration.refit import FOLDS, Model, Set, deal, held_out_scores, load_set
-from benchmarks.conditions import RESULTS, conditions
+from benchmarks.calibration.blocks import Blocks, measure
+from benchmarks.calibration.refit import FOLDS, Model, Set, deal, held_out_scores
 from senbetsu.conformal import threshold_at
 from senbetsu.promise import PromiseError, make_claim
+from senbetsu.scoring import NOVELTY
 
-FILE = RESULTS / "coverage.json"
 SIZES = {"magnetic_tile": (400, 300), "elpv": (500, 500)}
 """Parts that are fitted on, and that set the threshold; what is left over is the rest."""
 PROMISES = tuple((rate, confidence) for confidence in (None, 0.95) for rate in (0.05, 0.02, 0.01))
 COOKIES = 31
 LOT_RATES = (0.05, 0.02)
+QUICKEST = ("whole",)
 
 
 def claims(n: int) -> dict[str, dict[str, Any]]:
@@ -46,19 +44,18 @@ def claims(n: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def quick_split_runs(some: Set, count: int) -> dict[str, Any]:
-    """As `split_runs`, without the windows' statistics, whose whitening takes most of the time."""
-    return split_runs(some, count, windows=False)
+def split_runs(statistics: Sequence[str]) -> Callable[[Set, int], dict[str, Any]]:
+    """Random splits, split conformal, with some of the frozen statistics; of the rejected ones, how many are of which lot."""
+    return lambda some, count: _split_runs(some, count, statistics)
 
 
-def split_runs(some: Set, count: int, *, windows: bool = True) -> dict[str, Any]:
-    """`count` random splits, split conformal; of the rejected ones, how many are of which lot."""
+def _split_runs(some: Set, count: int, statistics: Sequence[str]) -> dict[str, Any]:
     fit, calibrate = SIZES[some.name]
     rules = claims(calibrate)
     lots = sorted(set(some.lot.tolist()))
     for seed in range(count):
         order = np.random.default_rng(seed).permutation(len(some.normal))
-        model = Model.of(some.normal.take(order[:fit]), windows=windows)
+        model = Model.of(some.normal.take(order[:fit]), statistics)
         scores = model.scores(some.normal.take(order[fit:]))
         rest_lot = some.lot[order[fit + calibrate :]]
         for rule in rules.values():
@@ -70,7 +67,7 @@ def split_runs(some: Set, count: int, *, windows: bool = True) -> dict[str, Any]
                 by_lot[lot][1] += int((rest_lot == lot).sum())
         tell(some.name, "split", seed, count)
     return {
-        "fit": fit, "n": calibrate, "rest": len(some.normal) - fit - calibrate, "splits": count, "windows": windows,
+        "fit": fit, "n": calibrate, "rest": len(some.normal) - fit - calibrate, "splits": count, "statistics": list(statistics),
         "rules": rules,
     }  # fmt: skip
 
@@ -105,7 +102,10 @@ def few_runs(some: Set, count: int) -> dict[str, Any]:
 
 
 def lot_runs(some: Set, count: int) -> dict[str, Any]:
-    """One lot is kept out, the others are shown to fit and to calibrate (cross-conformal), 80 % of them in each run."""
+    """One lot is kept out, the others are shown to fit and to calibrate (cross-conformal), 80 % of them in each run.
+
+    With the whole picture's statistics alone: a run takes eleven fits.
+    """
     lots = [lot for lot in sorted(set(some.lot.tolist())) if (some.lot == lot).sum() >= 20]
     runs = []
     for left_out in lots:
@@ -115,13 +115,13 @@ def lot_runs(some: Set, count: int) -> dict[str, Any]:
             random = np.random.default_rng(seed)
             shown = random.permutation(others)[: int(0.8 * len(others))]
             parts, lot = some.normal.take(shown), some.lot[shown]
-            scores = Model.of(parts).scores(rest)
+            scores = Model.of(parts, QUICKEST).scores(rest)
             keys = {"without": list(parts.sha256), "with": lot.tolist()}
             run: dict[str, Any] = {"left_out": left_out, "shown": len(parts), "rest": len(rest), "rules": {}}
             for name, key in keys.items():
                 if len(set(key)) < 2:
                     continue
-                held_out = held_out_scores(parts, deal(key, FOLDS, random))
+                held_out = held_out_scores(parts, deal(key, FOLDS, random), QUICKEST)
                 for rate in LOT_RATES:
                     claim, _ = make_claim(0, len(parts), rate, None)
                     threshold = threshold_at(held_out.tolist(), claim.k)
@@ -147,40 +147,11 @@ def tell(name: str, what: str, seed: int, count: int) -> None:
         print(f"{time.strftime('%H:%M:%S')} {name} {what} {seed + 1} of {count}", flush=True)
 
 
-BLOCKS = {
-    "magnetic_tile split": (quick_split_runs, 500), "elpv split": (quick_split_runs, 500),
-    "magnetic_tile whole score": (split_runs, 100), "elpv whole score": (split_runs, 100), "cookies few": (few_runs, 100),
-    "magnetic_tile lots": (lot_runs, 5), "elpv lots": (lot_runs, 5),
+BLOCKS: Blocks = {
+    "magnetic_tile split": (split_runs(("whole", "places")), 500), "elpv split": (split_runs(QUICKEST), 500),
+    "magnetic_tile whole score": (split_runs(NOVELTY), 50), "elpv whole score": (split_runs(NOVELTY), 50),
+    "cookies few": (few_runs, 100), "magnetic_tile lots": (lot_runs, 5), "elpv lots": (lot_runs, 5),
 }  # fmt: skip
 
-
-def keep(name: str, figures: dict[str, Any]) -> None:
-    """Put a block beside those that the file holds by now."""
-    blocks = json.loads(FILE.read_text(encoding="utf-8"))["blocks"] if FILE.exists() else {}
-    blocks[name] = figures
-    ordered = {block: blocks[block] for block in BLOCKS if block in blocks}
-    lines = ",\n".join(f"  {json.dumps(block)}: {json.dumps(value)}" for block, value in ordered.items())
-    text = f'{{\n "conditions": {json.dumps(conditions())},\n "blocks": {{\n{lines}\n }}\n}}\n'
-    temporary = FILE.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(FILE)
-
-
-def main() -> None:
-    """The benchmark."""
-    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--data", type=Path, required=True, help="folder sets and splits/")
-    command.add_argument("--blocks", nargs="+", default=list(BLOCKS), choices=list(BLOCKS))
-    command.add_argument("--splits", type=int, help="fewer, to try it")
-    command.add_argument("--afresh", action="store_true", help="measure again what is kept")
-    given = command.parse_args()
-    there = json.loads(FILE.read_text(encoding="utf-8"))["blocks"] if FILE.exists() and not given.afresh else {}
-    for name in given.blocks:
-        if name in there:
-            continue
-        measure, count = BLOCKS[name]
-        keep(name, measure(load_set(given.data, name.split()[0]), given.splits or count))
-
-
 if __name__ == "__main__":
-    main()
+    measure("coverage", BLOCKS, __doc__)

@@ -129,7 +129,8 @@ def few_rows() -> list[str]:
         )
     return [
         f"{block['n']} shown, {block['rest']} others, {block['splits']} random splits. Cross-conformal in {block['folds']} "
-        f"folds, k = {block['k']}: usually {percent(block['usual_rate'], 1)}, answered for {percent(block['guaranteed_rate'], 1)}.",
+        f"folds, k = {block['k']}: usually {percent(block['usual_rate'], 1)}, answered for "
+        f"{percent(block['guaranteed_rate'], 1)}.",
         "",
         *rows,
     ]

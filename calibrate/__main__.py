@@ -117,7 +117,9 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
 
 def evenly(ordered: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """At most `count` of (n,) sorted numbers, evenly spaced in rank, the first and the last included."""
-    return ordered[np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), count)).round().astype(int))]
+    ranks = np.linspace(0, len(ordered) - 1, min(len(ordered), count)).round().astype(int)
+    spaced: NDArray[np.float64] = ordered[ranks]
+    return spaced
 
 
 def lot_spread(

@@ -20,7 +20,6 @@ from benchmarks.calibration.blocks import Blocks, measure
 from benchmarks.calibration.refit import FOLDS, Model, Set, deal, held_out_scores
 from senbetsu.conformal import threshold_at
 from senbetsu.promise import PromiseError, make_claim
-from senbetsu.scoring import NOVELTY
 
 SIZES = {"magnetic_tile": (400, 300), "elpv": (500, 500)}
 """Parts that are fitted on, and that set the threshold; what is left over is the rest."""
@@ -149,7 +148,6 @@ def tell(name: str, what: str, seed: int, count: int) -> None:
 
 BLOCKS: Blocks = {
     "magnetic_tile split": (split_runs(("whole", "places")), 500), "elpv split": (split_runs(QUICKEST), 500),
-    "magnetic_tile whole score": (split_runs(NOVELTY), 50), "elpv whole score": (split_runs(NOVELTY), 50),
     "cookies few": (few_runs, 100), "magnetic_tile lots": (lot_runs, 5), "elpv lots": (lot_runs, 5),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What `calibrate` fits, refitted hundreds of times on other choices of the same normal parts, and what it then scores.
 
 Centroids, whitenings and the axes of the places are fitted on the parts that are given, by the product's own functions on
-fp32 features. The three frozen statistics weigh the same and there is no learned head, so that nothing of a split's rest
+fp32 features. Frozen statistics, all or some, weigh the same and there is no learned head, so that nothing of a split's rest
 leaks into a score by way of `train`. Where there are fewer vectors than dimensions the whitening is found from their Gram
 matrix: the same whitening, ten times as fast (tests/benchmarks/test_calibration.py holds the two together).
 """

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import calibrate.fit
+from calibrate.__main__ import evenly
 from calibrate.fit import Calibration, Fitted, folds_of
 from calibrate.parts import Part
 from senbetsu.backbone import Backbone, find_backbone
@@ -152,3 +155,11 @@ def test_processes_share_whole_chunks_and_leave_none_out(count: int, size: int, 
     shares = [Group(torch.device("cpu"), rank, processes).chunks(count, size) for rank in range(processes)]
     dealt = sorted((chunk.start, chunk.stop) for share in shares for chunk in share)
     assert dealt == [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+@given(st.integers(1, 500), st.integers(2, 60))
+def test_of_many_scores_evenly_spaced_ranks_are_kept(n: int, count: int) -> None:
+    kept = evenly(np.arange(n, dtype=np.float64), count)
+    assert len(kept) == min(n, count)
+    assert (kept[0], kept[-1]) == (0, n - 1)
+    assert np.ptp(np.diff(kept)) <= 1 if len(kept) > 1 else True

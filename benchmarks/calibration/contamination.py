@@ -124,7 +124,7 @@ def stained(some: Set, _: int) -> dict[str, Any]:
 
 
 BLOCKS: Blocks = {
-    "magnetic_tile shares": (shares, 2), "elpv shares": (shares, 2), "magnetic_tile stained": (stained, 1),
+    "magnetic_tile shares": (shares, 2), "elpv shares": (shares, 1), "magnetic_tile stained": (stained, 1),
 }  # fmt: skip
 
 if __name__ == "__main__":

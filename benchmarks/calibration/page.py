@@ -176,9 +176,9 @@ def lots_rows() -> list[str]:
 def shares_rows() -> list[str]:
     """Real defects among the shown parts."""
     rows = [
-        "| set | bad among the shown | method | stated | AUROC | defects found | good parts rejected | promised "
+        "| set | draws | bad among the shown | method | stated | AUROC | defects found | good parts rejected | promised "
         "| if the suspects are bad | bad ones among the suspects |",
-        "|---" * 10 + "|",
+        "|---" * 11 + "|",
     ]
     for name, block in blocks("contamination", "shares").items():
         for share in dict.fromkeys(run["share"] for run in block["runs"]):
@@ -195,7 +195,8 @@ def shares_rows() -> list[str]:
                     f"{np.mean([r['bad_among_suspects'] for r in runs]):.1f} of {np.mean([r['bad'] for r in runs]):.0f}"
                 )
                 rows.append(
-                    f"| {SETS[name]} | {percent(share, 0)} | {method} | {percent(runs[0]['stated'] if robust else 0, 0)} "
+                    f"| {SETS[name]} | {len(runs)} | {percent(share, 0)} | {method} "
+                    f"| {percent(runs[0]['stated'] if robust else 0, 0)} "
                     f"| {area:.3f} | {found:.3f} | {percent(rejected)} | {percent(promise)} "
                     f"| {percent(bad) if robust else ''} | {suspects if robust and share else ''} |"
                 )

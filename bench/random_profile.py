@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from senbetsu.backbone import Backbone
-from senbetsu.conformal import make_claim
 from senbetsu.embedding import Axes, Embedding, NormalMoments, fit_scorer, save_embedding
 from senbetsu.engine import EngineChoice
 from senbetsu.moments import Moments
 from senbetsu.network import EMBEDDING_DIM, FeatureNetwork
 from senbetsu.places import CONTEXT_RANK, RANK, PlaceFrame, PlaceMoments
 from senbetsu.profile import Profile, save_profile
+from senbetsu.promise import make_claim
 from senbetsu.scoring import Fusion, Head
 
 PARTS = 4 * CONTEXT_RANK

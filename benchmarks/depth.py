@@ -21,11 +21,11 @@ from conditions import save
 from senbetsu.auroc import auroc
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection, TrainSection
+from senbetsu.distributed import Group
 from senbetsu.features import extract_features
 from senbetsu.moments import Moments
 from senbetsu.whitening import fit_isotropic
 from train.depth import Tuner
-from train.distributed import Group
 from train.head import learn_head
 from train.pictures import load_pictures
 

@@ -4,52 +4,92 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from calibrate.account import account_of
-from calibrate.fit import fit_and_score
+from calibrate.fit import Calibration, Fitted, folds_of
 from calibrate.live import finished, take_live
-from calibrate.parts import read_parts
+from calibrate.lots import Spread, lots_of, spread_of
+from calibrate.parts import Part, read_list, read_parts, take_out
 from calibrate.report import write_report
 from senbetsu import __version__
-from senbetsu.conformal import Claim, make_claim, threshold_at
+from senbetsu.conformal import Claim, percent, threshold_at
+from senbetsu.distributed import Group, join_group
 from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import choose_engine
+from senbetsu.errors import UserError
 from senbetsu.files import check_writable
-from senbetsu.images import find_images
+from senbetsu.images import content_sha256, find_images
 from senbetsu.profile import CameraBinding, Profile, camera_settings_sha256, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
+from senbetsu.promise import make_claim
 
 log = logging.getLogger("calibrate")
 
+SCORES_KEPT = 10_000
+"""In profile.json: of more, so many evenly spaced ranks, lowest and highest among them."""
+PARTS_KEPT = 10_000
+"""Content hashes in profile.json; `parts_sha256` is one hash over all of them, sorted, a line each."""
+
 
 def main(arguments: argparse.Namespace) -> int:
-    """The program."""
+    """The program, in each of the processes that torchrun started, or in the only one."""
+    with join_group() as group:
+        if not group.is_first:
+            logging.getLogger().setLevel(logging.ERROR)
+        return calibrate(arguments, group)
+
+
+def calibrate(arguments: argparse.Namespace, group: Group) -> int:
+    """What all processes do together; only the first of them writes."""
     overrides = {
-        "calibrate.false_reject_rate": arguments.false_reject_rate,
-        "calibrate.confidence": arguments.confidence,
+        f"calibrate.{name}": getattr(arguments, name)
+        for name in ("false_reject_rate", "confidence", "contamination", "group")
     }
     config = settings_of(arguments, overrides)
+    promise = config.calibrate
     embedding = load_embedding(config.artifacts, config.model)
-    check_writable(config.artifacts)
+    if group.is_first:
+        check_writable(config.artifacts)
     choice = choose_engine(config.engine)
     folder, camera = arguments.normal, None
     if arguments.camera is not None:
+        if group.size > 1:
+            raise UserError("--camera: one process takes the parts of a camera; run it without torchrun")
         folder, section = take_live(config, arguments.camera, arguments.count)
         camera = CameraBinding(section.name, camera_settings_sha256(section))
-    parts = read_parts(find_images([folder]), embedding.folds, folder)
+    shown = read_parts(find_images([folder]), embedding.folds, folder, group)
+    listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
+    parts, bad = take_out(shown, listed, embedding.folds, folder)
     unseen = sum(part.fold is None for part in parts)
     log.info("%d unlike normal parts: %d were not trained on, %d were", len(parts), unseen, len(parts) - unseen)
-    promise = config.calibrate
-    claim, warnings = make_claim(unseen, len(parts), promise.false_reject_rate, promise.confidence)
-    scorer, used, scores = fit_and_score(embedding, claim, parts, choice, config.engine.threads)
-    threshold = threshold_at(scores.tolist(), claim.k)
+    claim, warnings = make_claim(
+        unseen, len(parts), promise.false_reject_rate, promise.confidence, contamination=promise.contamination
+    )
+    lots = None if promise.group is None else lots_of([part.path for part in parts], promise.group, folder)
+    folds, more = folds_of(parts, lots if claim.method == "cross" else None, len(embedding.fold_axes))
+    warnings += more
+    calibration = Calibration(embedding, choice, config.engine.threads, group)
+    fitted = calibration.fit_and_score(claim, parts, folds, bad, promise.contamination)
+    if not group.is_first:
+        return 0
+    used, scores = fitted.used, fitted.scores
+    threshold = threshold_at(scores, claim.k)
+    spread = None
+    if lots is not None:
+        spread, more = lot_spread(parts, lots, fitted, claim, threshold)
+        warnings += more
+    warnings += suspect_warnings(fitted, claim, promise.contamination, unseen < len(parts))
     profile = Profile(
-        scorer=scorer,
+        scorer=fitted.scorer,
         threshold=threshold,
         claim=claim,
         input_size=embedding.input_size,
@@ -65,8 +105,12 @@ def main(arguments: argparse.Namespace) -> int:
         "created_at": now,
         "version": __version__,
         "warnings": warnings,
-        "scores": [round(score, 6) for score in sorted(scores.tolist())],
-        "parts": [part.sha256 for part in used],
+        "scores": [round(float(score), 6) for score in evenly(np.sort(scores), SCORES_KEPT)],
+        "parts": [part.sha256 for part in used[:PARTS_KEPT]],
+        "parts_sha256": content_sha256("\n".join(sorted(part.sha256 for part in used)).encode()),
+        "suspects": [{"path": str(part.path), "score": round(score, 6)} for part, score in fitted.suspects],
+        "confirmed_bad": [str(part.path) for part in bad],
+        "lots": None if spread is None else {"group": promise.group, **asdict(spread)},
     }
     sha256 = save_profile(config.artifacts, profile, details)
     account = account_of(embedding, replace(profile, sha256=sha256), details, used, scores, choice, str(folder))
@@ -76,6 +120,8 @@ def main(arguments: argparse.Namespace) -> int:
     for warning in warnings:
         log.warning("%s", warning)
     say_claim(claim, threshold)
+    if spread is not None:
+        log.info("  %s: %s", *spread.reading())
     log.info("wrote %s/profile.safetensors, .json (profile %s) and report.html", config.artifacts, sha256[:12])
     if arguments.json:
         print(json.dumps(summary(profile, sha256, details), allow_nan=False))  # noqa: T201
@@ -97,6 +143,58 @@ def summary(profile: Profile, sha256: str, details: dict[str, Any]) -> dict[str,
         "recipe": profile.recipe,
         **{key: value for key, value in details.items() if key not in ("scores", "parts")},
     }
+
+
+def evenly(ordered: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """At most `count` of (n,) sorted numbers, evenly spaced in rank, the first and the last included."""
+    ranks = np.linspace(0, len(ordered) - 1, min(len(ordered), count)).round().astype(int)
+    spaced: NDArray[np.float64] = ordered[ranks]
+    return spaced
+
+
+def lot_spread(
+    parts: Sequence[Part], lots: Sequence[str], fitted: Fitted, claim: Claim, threshold: float
+) -> tuple[Spread, list[str]]:
+    """How the lots differ at the threshold, and where the claim is optimistic for it."""
+    lot_of = {part.sha256: lot for part, lot in zip(parts, lots, strict=True)}
+    of_used = [lot_of[part.sha256] for part in fitted.used]
+    warnings = []
+    held_out = np.ones(len(of_used), bool)
+    if claim.method == "split":
+        trained = {lot for part, lot in zip(parts, lots, strict=True) if part.fold is not None}
+        held_out = np.array([lot not in trained for lot in of_used])
+        if not held_out.all():
+            warnings.append(
+                f"{int((~held_out).sum())} of the parts that set the threshold are of lots of which others were trained on; "
+                "they say nothing of a new lot, and make the threshold a little low for one"
+            )
+        if not held_out.any():
+            held_out[:] = True
+    spread = spread_of(
+        [lot for lot, out in zip(of_used, held_out, strict=True) if out], fitted.scores[held_out], threshold
+    )
+    return spread, warnings + spread.warnings(claim.headline_rate)
+
+
+def suspect_warnings(fitted: Fitted, claim: Claim, contamination: float, some_were_trained_on: bool) -> list[str]:
+    """What a person has to do about the suspects, and what could not be looked at."""
+    warnings = []
+    if fitted.suspects:
+        warnings.append(
+            f"{len(fitted.suspects)} suspects, the least normal of the parts, were kept out of centroid, whitening and "
+            f"threshold; the claim counts them as good parts that are rejected. Look at them, list the bad ones in a file "
+            "(--confirmed-bad), and calibrate again with a smaller --contamination or none: the claim gets tighter"
+        )
+    if contamination and not claim.suspects:
+        warnings.append(
+            f"{percent(contamination)} of {claim.n} parts is less than one: none is kept out (--contamination)"
+        )
+    if contamination and claim.method == "split" and not some_were_trained_on:
+        warnings.append(
+            "the parts that the model was trained on are not among those shown, so bad ones among them were not looked for; "
+            "show them as well"
+        )
+    return warnings
 
 
 def say_claim(claim: Claim, threshold: float) -> None:
@@ -130,6 +228,18 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--confidence", type=float, metavar="C", help="make the promise a bound that holds with this confidence"
     )
+    command.add_argument(
+        "--contamination", type=float, metavar="SHARE",
+        help="up to this share of the pictures may be bad: the least normal ones are suspects and do not count",
+    )  # fmt: skip
+    command.add_argument(
+        "--confirmed-bad", type=Path, metavar="FILE",
+        help="pictures that a person has found to be bad, one path a line: taken out of all that is fitted",
+    )  # fmt: skip
+    command.add_argument(
+        "--group", metavar="RULE",
+        help="what tells lots apart: a regular expression on paths ('^(lot[0-9]+)_'), a CSV of path,lot, or gap:MINUTES",
+    )  # fmt: skip
     command.add_argument("--json", action="store_true", help="print one JSON object with the claim")
     return command
 

@@ -128,6 +128,11 @@ class CalibrateSection(Section):
     """Promise: the share of good parts that is rejected. A promise that the parts do not support is refused."""
     confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Makes the promise a bound that holds with this confidence; without it the promise is the expected rate."""
+    contamination: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Up to this share of the normal pictures may be bad. The least normal ones, so many, neither move centroid and whitening
+    nor set the threshold; the claim counts them as good parts that are rejected."""
+    group: Annotated[str, Field(min_length=1)] | None = None
+    """What tells lots apart: a regular expression on paths, a CSV of path,lot, or gap:MINUTES. Lots are held out whole."""
 
     @model_validator(mode="after")
     def _confidence_needs_a_rate(self) -> Self:

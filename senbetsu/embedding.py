@@ -65,6 +65,13 @@ class NormalMoments:
             self.places.merged(other.places),
         )  # fmt: skip
 
+    def without(self, other: "NormalMoments") -> "NormalMoments":
+        """Of what is left when a subset is taken away, both along the same axes."""
+        return NormalMoments(
+            self.metric.without(other.metric), self.whole.without(other.whole), self.windows.without(other.windows),
+            self.places.without(other.places),
+        )  # fmt: skip
+
 
 def normal_moments(axes: Axes, parts: Features) -> NormalMoments:
     """Of normal parts, measured along `axes`."""

@@ -6,7 +6,7 @@ The reference precision (fp32) is used whatever the line's engine is: what is le
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,13 +115,23 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
     Raises:
         UserError: not one of the pictures is readable.
     """
+    bar = tqdm(paths, desc=what, unit="picture", disable=None, leave=False)
+    return _extract(bar, _Cache(backbone), _Extractor(backbone), what)
+
+
+def stream_features(chunks: Iterable[Sequence[Path]], backbone: Backbone) -> Iterator[Features]:
+    """As `extract_features` chunk by chunk, with one network for all: memory does not grow with their number."""
+    cache, extractor = _Cache(backbone), _Extractor(backbone)
+    for paths in chunks:
+        yield _extract(paths, cache, extractor, "features")
+
+
+def _extract(paths: Iterable[Path], cache: "_Cache", extractor: "_Extractor", what: str) -> Features:
     kept: dict[str, Path] = {}
     rows: dict[str, Row] = {}
     unreadable: list[tuple[Path, str]] = []
-    cache = _Cache(backbone)
-    extractor = _Extractor(backbone)
     readable = 0
-    for path in tqdm(paths, desc=what, unit="picture", disable=None, leave=False):
+    for path in paths:
         try:
             content = read_bytes(path)
             sha256 = content_sha256(content)
@@ -143,7 +153,7 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
     for _, reason in unreadable:
         log.warning("left out: %s", reason)
     if not kept:
-        raise UserError(f"{what}: none of the {len(paths)} pictures can be read; the first: {unreadable[0][1]}")
+        raise UserError(f"{what}: none of the {len(unreadable)} pictures can be read; the first: {unreadable[0][1]}")
     context, whole, windows, places, tuned = _table([rows[sha256] for sha256 in kept])
     return Features(
         tuple(kept.values()), tuple(kept), context, whole, windows, places, tuple(unreadable), readable - len(kept), tuned

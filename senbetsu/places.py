@@ -150,6 +150,34 @@ class PlaceMoments:
             self.scatter + other.scatter + weight * step_y[:, :, None] * step_y[:, None, :],
         )
 
+    def without(self, other: Self) -> Self:
+        """Of what is left when a subset is taken away. Raises ValueError where `other` has more parts."""
+        count = self.count - other.count
+        if count < 0:
+            raise ValueError(f"cannot take {other.count} parts from {self.count}")
+        if other.count == 0:
+            return self
+        if count == 0:
+            return type(self)(0, *(np.zeros_like(getattr(self, name)) for name in _MOMENTS))
+        share, weight = other.count / count, count * other.count / self.count
+        context_mean = self.context_mean + (self.context_mean - other.context_mean) * share
+        mean = self.mean + (self.mean - other.mean) * share
+        along = self.along + (self.along - other.along) * share
+        step_c, step, step_y = other.context_mean - context_mean, other.mean - mean, other.along - along
+        return type(self)(
+            count,
+            context_mean,
+            self.context_scatter - other.context_scatter - weight * np.outer(step_c, step_c),
+            mean,
+            np.maximum(self.energy - other.energy - weight * np.square(step).sum(1), 0),
+            along,
+            self.cross - other.cross - weight * step_c[None, :, None] * step_y[:, None, :],
+            self.scatter - other.scatter - weight * step_y[:, :, None] * step_y[:, None, :],
+        )
+
+
+_MOMENTS = ("context_mean", "context_scatter", "mean", "energy", "along", "cross", "scatter")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:

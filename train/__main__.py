@@ -13,6 +13,7 @@ import numpy as np
 from senbetsu import __version__
 from senbetsu.backbone import WHEELS, Backbone, find_backbone
 from senbetsu.config import Config, TrainSection
+from senbetsu.distributed import Group, join_group
 from senbetsu.drawing import draw_feature_space
 from senbetsu.embedding import Axes, Embedding, normal_moments, save_embedding
 from senbetsu.errors import UserError
@@ -25,7 +26,6 @@ from senbetsu.scoring import NOVELTY, STATISTICS
 from train.crossfit import CrossFit, cross_fit, hidden_kinds
 from train.damage.drawing import draw_damage
 from train.depth import Learned, Learner, Tuner
-from train.distributed import Group, join_group
 from train.head import principal_head
 from train.health import UNLEARNED_SHARE, Curve, is_shrunk
 from train.judge import DamagedParts, Pictures, damage_parts

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from senbetsu.backbone import Backbone
 from senbetsu.config import TrainSection
+from senbetsu.distributed import Group
 from senbetsu.features import Features
 from senbetsu.scoring import Head
 from senbetsu.tuned import Tuned
-from train.distributed import Group
 from train.finetune import fine_tune
 from train.head import learn_head, standardisation
 from train.health import Curve, require_learned

@@ -18,10 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from senbetsu.config import TrainSection
+from senbetsu.distributed import Group
 from senbetsu.errors import UserError
 from train.augmentation import change, draw_changes
 from train.distances import squared_distances
-from train.distributed import Group
 from train.health import Curve, Record, active_share, final_look, look_at, require_finite
 from train.labels import other_labels, require_two_other_labels
 from train.learning import RECORDS, Observer, looked_at, select_and_lose

@@ -19,11 +19,12 @@ from benchmarks.detection.figures import figures_of
 from benchmarks.detection.rivals import Softmax, learn_softmax, mean_distance
 from senbetsu.backbone import Backbone
 from senbetsu.config import TrainSection
-from senbetsu.conformal import make_claim, threshold_at
+from senbetsu.conformal import threshold_at
 from senbetsu.embedding import Axes, NormalMoments, fit_scorer, normal_moments
 from senbetsu.features import Features
 from senbetsu.moments import Moments
 from senbetsu.places import PlaceFrame, fit_places
+from senbetsu.promise import make_claim
 from senbetsu.scoring import Head, Scorer
 from senbetsu.whitening import fit_isotropic
 from train.crossfit import FIRST_PLACES, PLAIN, CrossFit, Ground, cross_fit, deal

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluate.trade import RATES, curve, rate_to_ask_for, trade
-from senbetsu.conformal import make_claim, proportion_interval, threshold_at
+from senbetsu.conformal import proportion_interval, threshold_at
 from senbetsu.pictures import PictureScore
+from senbetsu.promise import make_claim
 
 
 def pictures(scores) -> list[PictureScore]:

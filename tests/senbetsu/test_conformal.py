@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from senbetsu.conformal import (
-    PromiseError,
+    bad_at_most,
     bound_of_rank,
-    make_claim,
     parts_for_bound,
     parts_for_rate,
     percent,
     proportion_interval,
     rank_for_bound,
     rank_for_rate,
+    rate_of_rank,
     threshold_at,
 )
 from senbetsu.errors import UserError
+from senbetsu.promise import PromiseError, make_claim
 
 
 def test_the_known_numbers_of_parts() -> None:
@@ -127,3 +128,102 @@ def test_the_interval_of_a_proportion_covers_as_often_as_it_says() -> None:
     seen = random.binomial(60, 0.2, 2000)
     covered = [low <= 0.2 <= high for low, high in (proportion_interval(int(x), 60) for x in seen)]
     assert np.mean(covered) >= 0.95
+
+
+shares = st.sampled_from([0.0, 0.003, 0.01, 0.05, 0.1])
+
+
+@given(st.integers(1, 1500), st.sampled_from([0.3, 0.1, 0.05, 0.01]), shares)
+@settings(deadline=None)
+def test_with_bad_parts_among_them_the_rank_is_still_the_smallest_that_keeps_the_rate(
+    n: int, rate: float, share: float
+) -> None:
+    bad = bad_at_most(n, share)
+    k = rank_for_rate(n, rate, bad)
+    assert rate_of_rank(n, k, bad) <= rate + 1e-12
+    assert rate_of_rank(n, k - 1, bad) > rate - 1e-12
+    assert rank_for_rate(n, rate) <= k
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.05, 0.01), (0.1, 0.05), (0.02, 0.01), (0.05, 0.0), (0.2, 0.1)])
+def test_the_number_of_parts_needed_is_the_first_that_supports_the_promise(rate: float, share: float) -> None:
+    def supports(n: int) -> bool:
+        bad = bad_at_most(n, share)
+        return rank_for_rate(n, rate, bad) <= n - bad
+
+    needed = parts_for_rate(rate, share)
+    assert needed == next(n for n in range(1, 5000) if supports(n))
+
+    def bounds(n: int) -> bool:
+        bad = bad_at_most(n, share)
+        return rank_for_bound(n, rate, 0.95, bad) <= n - bad
+
+    needed = parts_for_bound(rate, 0.95, share)
+    assert needed is not None
+    assert bounds(needed)
+    assert not any(bounds(n) for n in range(1, min(needed, 400)))
+
+
+def test_where_as_many_may_be_bad_as_may_be_rejected_no_number_of_parts_helps() -> None:
+    assert parts_for_rate(0.01, 0.05) is None
+    assert parts_for_bound(0.01, 0.95, 0.05) is None
+    with pytest.raises(PromiseError, match=r"not supported by any number .*confirmed-bad"):
+        make_claim(500, 500, 0.01, None, contamination=0.05)
+
+
+@pytest.mark.parametrize("where", ["below", "above", "mixed"])
+def test_wherever_bad_parts_score_the_promise_to_good_ones_is_kept(where: str) -> None:
+    n, share, lines = 200, 0.05, 4000
+    claim, _ = make_claim(n, n, 0.08, None, contamination=share)
+    assert claim.suspects == 10
+    random = np.random.default_rng(3)
+    scores = random.uniform(size=(lines, n))
+    bad = {"below": np.full((lines, 10), -1.0), "above": np.full((lines, 10), 2.0)}.get(where)
+    scores[:, :10] = random.uniform(size=(lines, 10)) if bad is None else bad
+    rates = 1 - np.clip(np.sort(scores, axis=1)[:, claim.k - 1], 0, 1)
+    tolerance = 4 * rates.std() / math.sqrt(lines)
+    assert rates.mean() <= claim.expected_rate + tolerance
+    assert claim.bound is not None
+    assert (rates > claim.bound).mean() <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / lines)
+    if where == "below":  # the worst case that the promise is made for
+        assert rates.mean() == pytest.approx(claim.expected_rate, abs=tolerance)
+    if where == "above":
+        assert rates.mean() == pytest.approx(claim.rate_if_suspects_are_bad, abs=tolerance)
+
+
+def test_suspects_do_not_set_the_threshold_and_both_readings_are_told() -> None:
+    claim, warnings = make_claim(133, 133, None, None, contamination=0.01)
+    assert (claim.n, claim.k, claim.suspects) == (133, 132, 1)
+    assert claim.expected_rate == pytest.approx(2 / 133)
+    assert claim.rate_if_suspects_are_bad == pytest.approx(1 / 133)
+    assert "even if up to 1 of the 133 are bad" in claim.sentence()
+    assert (
+        "expected, if all 1 suspects are bad and no other part is (look at them)",
+        "at most 0.752 %",
+    ) in claim.readings()
+    assert "while 1 of them may be bad" in warnings[0]
+
+
+@pytest.mark.parametrize("n", range(1, 10))
+def test_a_handful_of_parts_claims_no_more_than_their_maximum_says(n: int) -> None:
+    claim, warnings = make_claim(n, n, None, None)
+    assert (claim.k, claim.expected_rate) == (n, pytest.approx(1 / (n + 1)))
+    assert claim.bound == pytest.approx(1 - 0.05 ** (1 / n))
+    assert f"show {99 - n} more" in warnings[0]
+    with pytest.raises(PromiseError, match=f"needs 99 .* found {n}, {99 - n} are missing"):
+        make_claim(n, n, 0.01, None)
+
+
+@pytest.mark.parametrize("tied", [0.5, 0.9, 1.0])
+def test_ties_and_constant_scores_reject_fewer_than_promised(tied: float) -> None:
+    """One-sided data: a share of the parts has the lowest score there is."""
+    n, lines = 60, 2000
+    claim, _ = make_claim(n, n, 0.05, None)
+    random = np.random.default_rng(4)
+    scores = np.maximum(random.uniform(size=(lines, n)), tied)
+    thresholds = np.array([threshold_at(row, claim.k) for row in scores])
+    rates = np.where(thresholds <= tied, 1 - tied, 1 - thresholds)
+    rates = np.where(thresholds >= 1, 0, rates)
+    assert rates.mean() <= claim.expected_rate + 4 * rates.std() / math.sqrt(lines)
+    if tied == 1.0:
+        assert rates.max() == 0

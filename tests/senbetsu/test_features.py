@@ -8,7 +8,7 @@ import torch
 
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
-from senbetsu.features import BATCH, Features, extract_features, features_of
+from senbetsu.features import BATCH, Features, extract_features, features_of, stream_features
 from senbetsu.images import fit, read_image
 from senbetsu.network import FeatureNetwork
 
@@ -51,6 +51,12 @@ def test_pictures_in_memory_have_the_statistics_of_their_files(
     # This time all come from the cache.
     assert_equal(features_of(iter(pictures), backbone, "memory", COUNT), from_files)
     assert_equal(extract_features(paths, backbone, "files"), from_files)
+
+
+def test_streamed_in_chunks_they_are_the_same(paths: list[Path], backbone: Backbone) -> None:
+    chunks = list(stream_features(iter([paths[:3], paths[3:]]), backbone))
+    assert [len(chunk) for chunk in chunks] == [3, COUNT - 3]
+    assert_equal(Features.joined(chunks), extract_features(paths, backbone, "files"))
 
 
 def test_the_same_picture_twice_has_two_rows(pictures: list[np.ndarray], backbone: Backbone) -> None:

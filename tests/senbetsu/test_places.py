@@ -111,6 +111,16 @@ def test_merging_pieces_gives_the_moments_of_all(sizes: list[int], seed: int) ->
     assert_equal(merged, PlaceMoments.of(frame, context, x))
 
 
+def test_what_is_taken_away_leaves_the_moments_of_the_rest(frame: PlaceFrame) -> None:
+    context, x = parts(21, 60)
+    whole, some = PlaceMoments.of(frame, context, x), PlaceMoments.of(frame, context[:13], x[:13])
+    assert_equal(whole.without(some), PlaceMoments.of(frame, context[13:], x[13:]))
+    assert whole.without(PlaceMoments.of(frame, context[:0], x[:0])) is whole
+    assert whole.without(whole).count == 0
+    with pytest.raises(ValueError, match="cannot take 60 parts from 13"):
+        some.without(whole)
+
+
 def test_more_parts_than_one_chunk_give_the_moments_and_distances_of_all(frame: PlaceFrame) -> None:
     context, x = parts(4, CHUNK + 3)
     moments = PlaceMoments.of(frame, context, x)

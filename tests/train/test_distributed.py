@@ -11,7 +11,7 @@ import torch
 from tiny import tiny_statistics
 from two_processes import JOBS, ODD
 
-from train.distributed import Group
+from senbetsu.distributed import Group
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import torch
 from tiny import tiny_head, tiny_parts, tiny_statistics
 
 from senbetsu.config import TrainSection
+from senbetsu.distributed import Group
 from senbetsu.errors import UserError
-from train.distributed import Group
 from train.finetune import fine_tune
 from train.health import CollapsedError, require_learned
 from train.tunable import learned_tensors, statistics_of, tunable_parameters

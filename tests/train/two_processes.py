@@ -9,9 +9,9 @@ import torch
 from tiny import tiny_head, tiny_parts, tiny_statistics
 
 from senbetsu.config import TrainSection
+from senbetsu.distributed import Group, join_group
 from senbetsu.errors import UserError
 from train.distances import squared_distances
-from train.distributed import Group, join_group
 from train.finetune import fine_tune
 from train.learning import select_and_lose
 from train.tunable import tunable_parameters

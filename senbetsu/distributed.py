@@ -1,7 +1,9 @@
-"""Several processes that learn as one: `torchrun --nproc-per-node 2 -m train ...`, on GPUs (nccl) or a CPU (gloo).
+"""Several processes that work as one: `torchrun --nproc-per-node 2 -m train ...`, on GPUs (nccl) or a CPU (gloo).
 
-Each process embeds its share of every P x K batch. The embeddings are gathered, and each process computes the loss of the
-whole batch from them, so that a negative may lie in any process. Its own rows get their full gradient from that loss,
+`calibrate` deals its pictures out in whole chunks, each process adds up the moments of its own, and all merge them.
+
+`train`: each process embeds its share of every P x K batch. The embeddings are gathered, and each process computes the loss
+of the whole batch from them, so that a negative may lie in any process. Its own rows get their full gradient from that loss,
 nothing of it is lost or counted twice: so the parameters' gradients, *summed* over the processes, are those of one process
 with the whole batch. (torch.distributed.nn.all_gather sums the rows' gradients over the processes as well, each of which
 has the whole loss: that would be `size` times too much.)
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,13 +26,15 @@ from torch import Tensor
 
 from senbetsu.errors import UserError
 
+T = TypeVar("T")
+
 PATIENCE = timedelta(hours=2)
 """How long a process waits for the others; the first may have thousands of pictures to look at before they go on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The processes that learn together, seen from one of them; on its own it is all of them."""
+    """The processes that work together, seen from one of them; on its own it is all of them."""
 
     device: torch.device
     """Where this one computes."""
@@ -41,6 +45,22 @@ class Group:
     def is_first(self) -> bool:
         """Whether this one writes, logs and draws."""
         return self.rank == 0
+
+    def chunks(self, count: int, size: int) -> list[range]:
+        """Of `count` things in chunks of `size`, those that are this process's: every `self.size`-th.
+
+        The chunks are the same however many processes there are, and so is what is rounded inside each.
+        """
+        starts = range(self.rank * size, count, self.size * size)
+        return [range(start, min(start + size, count)) for start in starts]
+
+    def gather_objects(self, own: T) -> list[T]:
+        """What each process has, in the order of the processes; it is pickled on the way."""
+        if self.size == 1:
+            return [own]
+        everyone: list[Any] = [None] * self.size
+        dist.all_gather_object(everyone, own)
+        return everyone
 
     def share(self, count: int) -> NDArray[np.int64]:
         """Rows of a batch of `count` that this process embeds: ceil(count / size) in a row, as many in every process.
@@ -98,9 +118,7 @@ class Group:
             own = error
         if own is None and self.size == 1:
             return
-        texts: list[Any] = [None] * self.size
-        if self.size > 1:
-            dist.all_gather_object(texts, None if own is None else str(own))
+        texts = self.gather_objects(None if own is None else str(own))
         if own is not None:
             raise own
         for rank, text in enumerate(texts):

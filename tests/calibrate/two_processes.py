@@ -1,0 +1,13 @@
+"""`calibrate` with chunks so small that two processes have something to share; run under torchrun by the tests."""
+
+import sys
+
+import calibrate.fit
+import calibrate.parts
+from calibrate.__main__ import flags, main
+from senbetsu.program import run
+
+if __name__ == "__main__":
+    calibrate.fit.CHUNK = calibrate.parts.CHUNK = 8
+    given = flags().parse_args()
+    sys.exit(run(lambda: main(given), "calibrate"))

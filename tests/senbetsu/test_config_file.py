@@ -23,6 +23,7 @@ def settings_of(model: type[BaseModel], above: Place = ()) -> dict[Place, object
         section = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
         if section is None:
             default = field.get_default(call_default_factory=True)
+            default = list(default) if isinstance(default, tuple) else default
             found[*above, name] = str(default) if isinstance(default, Path) else default
         else:
             found |= settings_of(section, (*above, name))

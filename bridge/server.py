@@ -6,10 +6,11 @@ the first whose heartbeat is alive; all may read.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from pymodbus.constants import ExcCodes
@@ -22,8 +23,10 @@ from bridge.contract import GateContract
 from senbetsu.errors import UserError
 from senbetsu.messages import TriggerRequest
 from senbetsu.registers import FLAG_COUNT, HOLDING_COUNT, INPUT_COUNT, MIRROR_AT, decode_write
+from senbetsu.seldom import Seldom
 
 log = logging.getLogger("bridge")
+seldom = Seldom(log)
 
 READ_DISCRETE, READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY, READ_WRITE = 2, 3, 4, 6, 16, 23
 FUNCTIONS = frozenset({READ_DISCRETE, READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY, READ_WRITE})
@@ -54,6 +57,14 @@ class Connection(ServerRequestHandler):
         if pdu.function_code == READ_DISCRETE and pdu.address + pdu.count > FLAG_COUNT:
             return ExcCodes.ILLEGAL_ADDRESS  # pymodbus looks after whole registers only
         return None
+
+    def callback_connected(self) -> None:
+        """Who is not allowed is gone before a word is read."""
+        super().callback_connected()
+        peer = self.transport.get_extra_info("peername")
+        if not self.server.allows(peer):
+            self.server.refuse(peer)
+            self.transport.abort()  # type: ignore[attr-defined]  # that of a TCP connection
 
     def callback_disconnected(self, exc: Exception | None) -> None:
         """The place of the writer is free again."""
@@ -96,7 +107,7 @@ class GateTable:
 
     def _refuse(self, why: str) -> ExcCodes:
         self.contract.refused_writes += 1
-        log.warning("gate %s: write refused: %s", self.contract.settings.name, why)
+        seldom.warning("write", "gate %s: write refused: %s", self.contract.settings.name, why)
         return ExcCodes.ILLEGAL_VALUE
 
     def image(self) -> list[int]:
@@ -128,8 +139,17 @@ class GateTable:
 class Server(ModbusTcpServer):
     """All gates on one port."""
 
-    def __init__(self, tables: Mapping[int, GateTable], host: str, port: int) -> None:
-        """`tables` by unit id, the first gate first."""
+    def __init__(
+        self,
+        tables: Mapping[int, GateTable],
+        host: str,
+        port: int,
+        allow: Sequence[str] = (),
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`tables` by unit id, the first gate first; `allow`: addresses and networks beside this PC's own."""
+        self._allow = [ip_network(text) for text in allow]
+        self._on_refused = on_refused
         units = dict(tables)
         for unit in FIRST_GATE_ALSO:
             units.setdefault(unit, next(iter(tables.values())))
@@ -141,6 +161,20 @@ class Server(ModbusTcpServer):
     def callback_new_connection(self) -> Connection:
         """A client connects."""
         return Connection(self, self.trace_packet, self.trace_pdu, self.trace_connect)  # type: ignore[no-untyped-call]
+
+    def allows(self, peer: tuple[Any, ...] | None) -> bool:
+        """Whether that address may connect."""
+        if not peer:
+            return False
+        address = ip_address(str(peer[0]).partition("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or any(address in network for network in self._allow)
+
+    def refuse(self, peer: tuple[Any, ...] | None) -> None:
+        """Count it, and say so now and then."""
+        self._on_refused()
+        where = peer[0] if peer else "an unknown address"
+        seldom.warning("connection", "connection from %s refused: not in bridge.modbus_allow", where)
 
     async def start(self) -> None:
         """Listen. Raises UserError where the port is taken."""

@@ -74,7 +74,7 @@ class StandInDaemon:
             case ReplayRequest():
                 documents = [json.loads(encode(r)[1]) for r in self.results if r.seq > request.after + self.lost]
                 body = {
-                    "epoch": self.epoch, "results": documents, "lost": self.lost,
+                    "epoch": self.epoch, "results": documents, "lost": self.lost, "newest": len(self.results), "last": None,
                     "first": documents[0]["seq"] if documents else None,
                 }  # fmt: skip
                 self.router.send_multipart([client, Answer(True, "replay", body).encode()])
@@ -82,7 +82,7 @@ class StandInDaemon:
                 self.acknowledged = getattr(request, "seq", self.acknowledged)
 
     def make(self, request: TriggerRequest, reason: Reason = Reason.OK, **changes: object) -> Result:
-        result = self.rig.result(request.trigger, reason, part_id=request.part_id)
+        result = self.rig.result(request.trigger, reason, part_id=request.part_id, run=request.run)
         result = replace(result, seq=len(self.results) + 1, epoch=self.epoch, **changes)  # type: ignore[arg-type]
         self.results.append(result)
         return result

@@ -57,8 +57,13 @@ class Journal:
     """`result`, `decision` and `lost` are called by one thread, and never wait; the rest is a thread's own."""
 
     def __init__(
-        self, section: JournalSection, instance: str, wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        path: Path,
+        section: JournalSection,
+        instance: str,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        self._path = path
         self._section = section
         self._instance = instance
         self._wall_ms = wall_ms
@@ -128,7 +133,7 @@ class Journal:
         self._wake.set()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive() or self._rows:
-            log.error("%s: %d rows could not be written before the end", self._section.file, len(self._rows))
+            log.error("%s: %d rows could not be written before the end", self._path, len(self._rows))
 
     # -- the thread's side ---------------------------------------------------------------------------------------------
 
@@ -162,13 +167,13 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             self.write_errors += 1
             if not self.failing:
-                log.error("journal %s failing: %s; rows wait, the line goes on", self._section.file, error)
+                log.error("journal %s failing: %s; rows wait, the line goes on", self._path, error)
             self.failing = True
             self._opened.set()
             self._give_database_up()
             return False
         if self.failing and not self._dropped_now:
-            log.info("journal %s: written again", self._section.file)
+            log.info("journal %s: written again", self._path)
             self.failing = False
         self._opened.set()
         return True
@@ -183,7 +188,7 @@ class Journal:
                 log.debug("closing: %s", error)
 
     def _open(self) -> None:
-        path = self._section.file
+        path = self._path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             database = _connect(path)

@@ -5,6 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from bridge.contract import GateContract, GateSettings
@@ -44,7 +45,9 @@ class Bridge:
         }
         self._told = {name: dict.fromkeys(("late", "lost"), 0) for name in self.gates}
         self._totals = {name: dict.fromkeys(Verdict, 0) for name in self.gates}
-        self._journal = Journal(config.journal, config.instance) if config.journal.enabled else None
+        self._journal = (
+            Journal(journal_file(config), config.journal, config.instance) if config.journal.enabled else None
+        )
         self._journal_told = dict.fromkeys(("written", "dropped", "write_errors"), 0)
         self._stop = asyncio.Event()
 
@@ -160,6 +163,11 @@ class Bridge:
                 gate.journal_failing = journal.failing
                 self._notifier.status("journal failing: results are not recorded" if journal.failing else "in order")
         metrics.gauge("journal_failing").set(journal.failing)
+
+
+def journal_file(config: Config) -> Path:
+    """Where the journal is."""
+    return config.journal.file or config.bridge.state_dir / "journal.sqlite"
 
 
 def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:

@@ -234,8 +234,8 @@ class JournalSection(Section):
     """The bridge's record of every result and every decision, in an SQLite file."""
 
     enabled: bool = True
-    file: Path = Path("var/journal.sqlite")
-    """The record; two files beside it belong to it."""
+    file: Path | None = None
+    """The record; two files beside it belong to it. Left out: journal.sqlite in bridge.state_dir."""
     batch_ms: Annotated[float, Field(ge=10, le=10_000)] = 250.0
     """Rows are written this often: what a killed bridge may lack."""
     queue_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 50_000

@@ -66,6 +66,7 @@ class StandInDaemon:
                     self.pub.send_multipart(encode(beat))
 
     def answer(self, client: bytes, payload: bytes) -> None:
+        self.client = client
         request = decode_request(payload)
         match request:
             case TriggerRequest():

@@ -1,0 +1,123 @@
+"""What nonsense on every socket costs the line: p99 of trigger written -> gate decided, with and without, in turns.
+
+Daemon, bridge and simulated PLC are processes on this PC, with the real engine and the demo's cells. In every other turn a
+fourth process sends nonsense (tests/noise.py: malformed ZMTP, JSON and Modbus) to the daemon's two sockets and the bridge's
+port, RATE_HZ connections or messages a second to each. It shares the PC's cores, so what it takes itself counts as cost too.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import zmq
+from conditions import save
+
+from demo.__main__ import ARTIFACTS, REPOSITORY, Service, free_port
+
+sys.path.append(str(REPOSITORY / "tests"))
+from noise import modbus_streams, requests, send, zmtp_streams
+
+PARTS_HZ, TURN_S, TURNS = 50, 20, 5
+RATE_HZ = 20
+BUDGET = 1.1
+
+
+def make_noise(publish: int, request: int, modbus: int, seconds: float) -> None:
+    """Nonsense to all, for that long; prints how much it was."""
+    chance = random.Random(8)
+    zmtp, json_, bytes_ = zmtp_streams(chance), requests(chance), modbus_streams(chance)
+    sent = 0
+    until = time.monotonic() + seconds
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.connect(f"tcp://127.0.0.1:{request}")
+        while time.monotonic() < until:
+            next_s = time.monotonic() + 1 / RATE_HZ
+            for port, streams in ((publish, zmtp), (request, zmtp), (modbus, bytes_)):
+                send(port, next(streams))
+                sent += 1
+            for frames in islice(json_, 1):
+                dealer.send_multipart(frames, zmq.NOBLOCK)
+                sent += 1
+            while dealer.poll(0):
+                dealer.recv_multipart()
+            time.sleep(max(0.0, next_s - time.monotonic()))
+    print(sent)
+
+
+def turn(ports: tuple[int, int, int], folder: str, first_trigger: int, *, noise: bool) -> dict[str, Any]:
+    """One turn's figures."""
+    modbus = ports[2]
+    report = Path(folder) / "plc.json"
+    command = [sys.executable, __file__, "--noise", *map(str, ports), str(TURN_S + 2)]
+    noisy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True) if noise else None
+    plc = Service(
+        "simulated_plc", "--port", str(modbus), "--seconds", str(TURN_S), "--rate-hz", str(PARTS_HZ), "--allow-simulated",
+        "--first-trigger", str(first_trigger), "--poll-ms", "2", "--report", report,
+    )  # fmt: skip
+    status = plc.process.wait(timeout=6 * TURN_S)
+    document = json.loads(report.read_text())
+    sent = int(noisy.communicate()[0]) if noisy is not None else 0
+    unseen = sum(n for reason, n in document["reasons"].items() if reason not in ("OK", "ANOMALY"))
+    return {
+        "noise": noise, "nonsense_sent": sent, "exit_status": status, "triggers": document["triggers"],
+        "reconciled": document["reconciled"], "rejected_unseen": unseen,
+        "taken_to_decided_ms": document["taken_to_decided_ms"],
+        "written_to_gate_decided_ms": document["written_to_gate_decided_ms"],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """The benchmark."""
+    if not (ARTIFACTS / "profile.json").exists():
+        subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
+    ports = (free_port(), free_port(), free_port())
+    publish, request = (f"tcp://127.0.0.1:{port}" for port in ports[:2])
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "daemon.publish": publish, "daemon.request": request, "daemon.metrics_port": 0, "bridge.subscribe": publish,
+            "bridge.request": request, "bridge.modbus_port": ports[2], "bridge.metrics_port": 0,
+            "bridge.state_dir": folder, "cameras.0.loop": "true", "engine.threads": 1,
+        }  # fmt: skip
+        config = ["--config", "config.toml", "--artifacts", str(ARTIFACTS)]
+        for key, value in settings.items():
+            config += ["--set", f"{key}={value}"]
+        services = [Service("daemon", *config), Service("bridge", *config)]
+        try:
+            for service in services:
+                service.wait_until_ready()
+            time.sleep(1)
+            turn(ports, folder, 0, noise=False)  # warm
+            turns = [turn(ports, folder, 1000 * n, noise=bool(n % 2)) for n in range(2 * TURNS)]
+        finally:
+            stopped = [service.stop() for service in services]
+
+    def p99(noise: bool, what: str) -> float:
+        return statistics.median(t[what]["p99"] for t in turns if t["noise"] == noise)
+
+    figures = {}
+    for what in ("written_to_gate_decided_ms", "taken_to_decided_ms"):
+        quiet, noisy = p99(False, what), p99(True, what)
+        figures[what] = {"p99_without": quiet, "p99_with": noisy, "ratio": round(noisy / quiet, 3), "budget": BUDGET}
+    save("fuzz", {
+        "parts_hz": PARTS_HZ, "turn_s": TURN_S, "nonsense_hz_each_socket": RATE_HZ, "exit_statuses": stopped,
+        "median_over_turns": figures, "turns": turns,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    command = argparse.ArgumentParser()
+    command.add_argument("--noise", nargs=4, type=float, metavar=("PUBLISH", "REQUEST", "MODBUS", "SECONDS"))
+    given = command.parse_args()
+    if given.noise:
+        make_noise(*(int(port) for port in given.noise[:3]), given.noise[3])
+    else:
+        main()

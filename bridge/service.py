@@ -12,7 +12,8 @@ from bridge.contract import GateContract, GateSettings
 from bridge.journal import Journal
 from bridge.link import DaemonLink
 from bridge.run_number import RunNumbers
-from bridge.server import GateTable, Server
+from bridge.server import Server
+from bridge.table import GateTable
 from senbetsu import __version__
 from senbetsu.config import Config, GateSection
 from senbetsu.curve import client_curve, is_loopback
@@ -68,13 +69,7 @@ class Bridge:
             known=journal.known if journal is not None else None,
         )  # fmt: skip
         tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
-        server = Server(
-            tables,
-            section.modbus_host,
-            section.modbus_port,
-            section.modbus_allow,
-            self._metrics.counter("connections_refused_total").inc,
-        )
+        server = Server(tables, section, self._metrics.counter("connections_refused_total").inc)
         await server.start()
         self._metrics.serve(section.metrics_host, section.metrics_port, "bridge.metrics_port")
         status = f"ready: {len(self.gates)} gate(s), Modbus TCP on {section.modbus_host}:{section.modbus_port}"
@@ -94,7 +89,7 @@ class Bridge:
         # From here on the heartbeat stands still: the PLC rejects.
         for task in tasks:
             task.cancel()
-        await server.shutdown()  # type: ignore[no-untyped-call]
+        await server.close()
         link.close()
         if journal is not None:
             for gate in self.gates.values():
@@ -189,10 +184,10 @@ def check_config(config: Config) -> None:
     """What the bridge needs beyond well-formed settings. Raises UserError."""
     if not config.gates:
         raise UserError("no gate is configured: give a config file with [[gates]] (--config)")
-    if not config.bridge.modbus_allow and not is_loopback(config.bridge.modbus_host):
+    if not config.bridge.modbus_allowed and not is_loopback(config.bridge.modbus_host):
         raise UserError(
             f"bridge.modbus_host = {config.bridge.modbus_host!r}: reached from other machines, and Modbus knows no password; "
-            'name who may connect, such as bridge.modbus_allow = ["192.168.0.10"], or stay on 127.0.0.1'
+            'name who may connect, such as bridge.modbus_allowed = ["192.168.0.10"], or stay on 127.0.0.1'
         )
     for gate in config.gates:
         if not any(camera.trigger == "software" for camera in config.cameras_of(gate.name)):

@@ -20,12 +20,14 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _network(text: str) -> str:
-    ip_network(text)
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"expected an address or a network such as 192.168.1.0/24: {error}") from None
     return text
 
 
 Network = Annotated[str, AfterValidator(_network)]
-"""An address or a network; ValueError says what is wrong with it."""
 
 MIN_INPUT_SIZE = 128
 """A network that reduces the picture 32 times leaves 4 x 4 places of it."""
@@ -216,9 +218,12 @@ class BridgeSection(Section):
     request: Endpoint = "tcp://127.0.0.1:5557"
     modbus_host: str = "127.0.0.1"
     modbus_port: Port = 5020
-    modbus_allow: tuple[Network, ...] = ()
-    """Addresses or networks (192.168.0.10, 192.168.0.0/24) that may connect besides this PC; needed for any other
-    modbus_host than 127.0.0.1."""
+    modbus_allowed: tuple[Network, ...] = ()
+    """Addresses or networks of the clients that are let in; none: this PC alone. Needed for any modbus_host but 127.0.0.1."""
+    modbus_clients: Annotated[int, Field(ge=1, le=256)] = 8
+    """Most connections at once. One more takes the place of whoever was silent for the longest, but not of a live writer."""
+    modbus_idle_ms: Annotated[float, Field(ge=1000, le=3_600_000)] = 30_000.0
+    """A client without a whole request for this long is disconnected."""
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9751
     """Prometheus; 0: any free port."""

@@ -54,7 +54,7 @@ BRIDGE_METRICS = (
     Metric("results_recovered_total", "counter", "Results that a replay brought"),
     Metric("results_lost_total", "counter", "Results that no replay could bring"),
     Metric("messages_malformed_total", "counter", "Messages of the daemon that were not believed"),
-    Metric("connections_refused_total", "counter", "Modbus connections of who is not in bridge.modbus_allow"),
+    Metric("connections_refused_total", "counter", "Modbus connections of who is not in bridge.modbus_allowed"),
     Metric("journal_written_total", "counter", "Rows written into the journal"),
     Metric("journal_dropped_total", "counter", "Rows that the journal's queue had no room for"),
     Metric("journal_write_errors_total", "counter", "Writes that the disk did not take; they are tried again"),

@@ -13,7 +13,7 @@ from daemon.publishing import REPLAY_CHUNK, ReplayRing
 from senbetsu.messages import Answer, ReplayAnswer
 
 
-@given(st.integers(16, 40), st.integers(0, 120), st.integers(0, 130))
+@given(st.integers(1, 40), st.integers(0, 120), st.integers(0, 130))
 def test_the_ring_holds_the_newest_and_says_what_is_lost(size: int, count: int, after: int) -> None:
     ring = ReplayRing(size)
     for seq in range(1, count + 1):

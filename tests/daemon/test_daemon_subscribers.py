@@ -80,7 +80,10 @@ def test_the_c_subscriber_hears_the_rejects(start_line: Any, tmp_path: Path) -> 
     source = str(DOCS / "subscribers/subscribe.c")
     compile_ = [compiler, "-Wall", "-Werror", "-o", str(program), source]
     if subprocess.run([*compile_, "-lzmq"], capture_output=True).returncode != 0:
-        (library,) = (Path(zmq.__file__).parents[1] / "pyzmq.libs").glob("libzmq*.so*")
+        libraries = list((Path(zmq.__file__).parents[1] / "pyzmq.libs").glob("libzmq*.so*"))
+        if not libraries:
+            pytest.skip("libzmq is neither installed with its header nor part of pyzmq")
+        library = libraries[0]
         subprocess.run([*compile_, f"-I{HERE}", str(library), f"-Wl,-rpath,{library.parent}"], check=True)
     line = start_line([PASSES, REJECTED])
     line.until_ready()

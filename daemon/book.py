@@ -23,8 +23,8 @@ class Look:
     part_id: int | None
     triggered_at_ns: int
     deadline_ns: int
-    run: int | None = None
-    """The gate's run, as the trigger's request named it."""
+    run: int = 0
+    """The gate's run, as the trigger's request named it; 0 if it named none."""
 
 
 class AlreadyOpenError(ValueError):
@@ -47,7 +47,7 @@ class Book:
 
     def announce(
         self, gate: str, cameras: Sequence[str], trigger: int | None, part_id: int | None, now_ns: int, deadline_ns: int,
-        run: int | None = None,
+        run: int = 0,
     ) -> list[Look]:  # fmt: skip
         """Open one look a camera.
 

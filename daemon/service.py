@@ -284,7 +284,7 @@ class Daemon:
         names = [camera.name for camera in cameras]
         try:
             looks = self._book.announce(
-                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, request.run
+                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, request.run or 0
             )
         except AlreadyOpenError as error:
             return refuse(Reason.BAD_TRIGGER, str(error))

@@ -8,53 +8,23 @@ The deadline is far away, so that no time is cut off by it. `load_average` says 
 cores, the p99 is that of the other programs. The processor time that daemon and bridge take themselves hardly depends on it.
 """
 
-import argparse
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import zmq
 from conditions import save
 
 from demo.__main__ import ARTIFACTS, REPOSITORY, Service, free_port
 
-sys.path.append(str(REPOSITORY / "tests"))
-from noise import modbus_streams, requests, send, zmtp_streams
-
 PARTS_HZ, TURN_S, TURNS = 20, 15, 5
 RATE_HZ = 20
 BUDGET = 1.1
-
-
-def make_noise(publish: int, request: int, modbus: int, seconds: float) -> None:
-    """Nonsense to all, for that long; prints how much it was."""
-    chance = random.Random(8)
-    zmtp, json_, bytes_ = zmtp_streams(chance), requests(chance), modbus_streams(chance)
-    sent = 0
-    until = time.monotonic() + seconds
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.setsockopt(zmq.LINGER, 0)
-        dealer.connect(f"tcp://127.0.0.1:{request}")
-        while time.monotonic() < until:
-            next_s = time.monotonic() + 1 / RATE_HZ
-            for port, streams in ((publish, zmtp), (request, zmtp), (modbus, bytes_)):
-                send(port, next(streams))
-                sent += 1
-            for frames in islice(json_, 1):
-                dealer.send_multipart(frames, zmq.NOBLOCK)
-                sent += 1
-            while dealer.poll(0):
-                dealer.recv_multipart()
-            time.sleep(max(0.0, next_s - time.monotonic()))
-    print(sent)
 
 
 def processor_s(services: list[Service]) -> float:
@@ -72,9 +42,11 @@ def turn(
     """One turn's figures."""
     modbus = ports[2]
     report = Path(folder) / "plc.json"
-    command = [sys.executable, __file__, "--noise", *map(str, ports), str(TURN_S + 2)]
+    command = [sys.executable, REPOSITORY / "tests/noise.py", *map(str, ports), str(RATE_HZ)]
+    noisy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) if noise else None
+    if noisy is not None and noisy.stdout is not None:
+        noisy.stdout.readline()  # it has begun: its start is no part of what is measured
     before_s = processor_s(services)
-    noisy = subprocess.Popen(command, stdout=subprocess.PIPE, text=True) if noise else None
     plc = Service(
         "simulated_plc", "--port", str(modbus), "--seconds", str(TURN_S), "--rate-hz", str(PARTS_HZ), "--allow-simulated",
         "--first-trigger", str(first_trigger), "--poll-ms", "2", "--travel-ms", "5000", "--report", report,
@@ -82,7 +54,7 @@ def turn(
     status = plc.process.wait(timeout=6 * TURN_S)
     document = json.loads(report.read_text())
     took_s = processor_s(services) - before_s
-    sent = int(noisy.communicate()[0]) if noisy is not None else 0
+    sent = int(noisy.communicate("stop")[0]) if noisy is not None else 0
     unseen = sum(n for reason, n in document["reasons"].items() if reason not in ("OK", "ANOMALY"))
     return {
         "noise": noise, "nonsense_sent": sent, "exit_status": status, "daemon_and_bridge_processor_s": round(took_s, 2),
@@ -140,10 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command = argparse.ArgumentParser()
-    command.add_argument("--noise", nargs=4, type=float, metavar=("PUBLISH", "REQUEST", "MODBUS", "SECONDS"))
-    given = command.parse_args()
-    if given.noise:
-        make_noise(*(int(port) for port in given.noise[:3]), given.noise[3])
-    else:
-        main()
+    main()

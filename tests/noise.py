@@ -1,11 +1,20 @@
-"""Nonsense for sockets: bytes that are nothing, and messages that are almost right. The same seed gives the same."""
+"""Nonsense for sockets: bytes that are nothing, and messages that are almost right. The same seed gives the same.
+
+As a program, for benchmarks/fuzz.py: `noise.py PUBLISH REQUEST MODBUS RATE_HZ` sends it to these ports, each at that rate,
+until its input ends; it says when it begins, and how much it was.
+"""
 
 import json
 import random
 import socket
 import struct
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
+
+import zmq
 
 GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" * 32
 """A peer of ZMTP 3.0 without security."""
@@ -105,3 +114,30 @@ def send(port: int, payload: bytes, wait_s: float = 0.0) -> None:
                 stream.recv(4096)
         except OSError:
             return
+
+
+def main(publish: int, request: int, modbus: int, rate_hz: int) -> None:
+    """The program."""
+    chance = random.Random(8)
+    zmtp, json_, bytes_ = zmtp_streams(chance), requests(chance), modbus_streams(chance)
+    stopped = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
+    sent = 0
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.connect(f"tcp://127.0.0.1:{request}")
+        print("begins", flush=True)
+        while not stopped.is_set():
+            next_s = time.monotonic() + 1 / rate_hz
+            for port, streams in ((publish, zmtp), (request, zmtp), (modbus, bytes_)):
+                send(port, next(streams))
+            dealer.send_multipart(next(json_))
+            sent += 4
+            while dealer.poll(0):
+                dealer.recv_multipart()
+            stopped.wait(max(0.0, next_s - time.monotonic()))
+    print(sent)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -22,17 +22,21 @@ from daemon.drift import DriftWatch
 from daemon.judging import Judging
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
-from daemon.publishing import Identity, Publisher, bound_socket
+from daemon.publishing import Identity, Publisher
 from daemon.queue import FrameQueue
 from senbetsu import __version__
 from senbetsu.camera import open_camera
 from senbetsu.config import Config
+from senbetsu.curve import server_curve
 from senbetsu.errors import UserError
 from senbetsu.judge import Judge
 from senbetsu.messages import (
+    MINOR,
+    SCHEMA,
     AckRequest,
     Answer,
     MessageError,
+    ReplayAnswer,
     ReplayRequest,
     StateRequest,
     TriggerRequest,
@@ -40,6 +44,7 @@ from senbetsu.messages import (
 )
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
+from senbetsu.sockets import bound_socket
 from senbetsu.states import ACCEPTS_TRIGGERS, State
 from senbetsu.verdict import Reason, Verdict
 
@@ -108,6 +113,7 @@ class Daemon:
         self._drift = DriftWatch(judge.distribution, config, self.metrics)
 
         self._context: zmq.Context[Any] = zmq.Context()
+        self._curve = server_curve(self._context, config)
         self._identity = Identity(
             config.instance,
             new_epoch(),
@@ -118,8 +124,8 @@ class Daemon:
             judge.threshold,
         )
         simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
-        self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics)
-        self._router = bound_socket(self._context, zmq.ROUTER, config.daemon.request, "daemon.request")
+        self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics, self._curve)
+        self._router = bound_socket(self._context, "request", config.daemon.request, "daemon.request", self._curve)
         self.metrics.serve(config.daemon.metrics_host, config.daemon.metrics_port, "daemon.metrics_port")
 
     def _tell_what_judges(self) -> None:
@@ -237,7 +243,7 @@ class Daemon:
             self._router.send_multipart([*envelope, answer.encode()])
         return True
 
-    def _answer(self, payload: bytes) -> Answer:
+    def _answer(self, payload: bytes) -> Answer | ReplayAnswer:
         try:
             request = decode_request(payload)
         except MessageError as error:
@@ -259,9 +265,11 @@ class Daemon:
 
     def _state_body(self) -> dict[str, Any]:
         identity = self._identity
+        publisher = self._publisher
         return {
-            "instance": identity.instance, "epoch": identity.epoch,
-            "seq": self._publisher.seq, "state": self._state.name, "detail": self._detail,
+            "schema": SCHEMA, "minor": MINOR, "instance": identity.instance, "epoch": identity.epoch,
+            "seq": publisher.seq, "oldest": publisher.ring.oldest, "reject_seq": publisher.reject_seq,
+            "acknowledged": publisher.acknowledged, "state": self._state.name, "detail": self._detail,
             "recipe": identity.recipe, "model_sha256": identity.model_sha256, "profile_sha256": identity.profile_sha256,
         }  # fmt: skip
 
@@ -279,7 +287,9 @@ class Daemon:
         deadline_ns = now_ns + round(request.deadline_ms * 1e6)
         names = [camera.name for camera in cameras]
         try:
-            looks = self._book.announce(request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns)
+            looks = self._book.announce(
+                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, request.run or 0
+            )
         except AlreadyOpenError as error:
             return refuse(Reason.BAD_TRIGGER, str(error))
         for look in looks:
@@ -342,6 +352,8 @@ class Daemon:
     def _close(self) -> None:
         self._publisher.socket.close()
         self._router.close()
+        if self._curve is not None:
+            self._curve.close()
         self._context.term()
 
 

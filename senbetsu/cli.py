@@ -14,6 +14,7 @@ PROGRAMS = {
     "daemon": "watch the line: camera, batches, verdicts, ZeroMQ",
     "bridge": "pass the verdicts to a PLC (Modbus TCP), failing safe",
     "bench": "measure what this PC carries, with or without camera and artefacts",
+    "keys": "make keys for ZeroMQ addresses that other machines reach",
     "simulated-plc": "a PLC to try the line with",
 }
 

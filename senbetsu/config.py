@@ -5,10 +5,11 @@ directory, else from the defaults here. An unknown key is refused: a misspelt se
 """
 
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from senbetsu.errors import ConfigError
 from senbetsu.messages import MAX_ITEMS
@@ -16,6 +17,17 @@ from senbetsu.messages import MAX_ITEMS
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Endpoint = Annotated[str, Field(pattern=r"^tcp://(\[[0-9a-fA-F:]+\]|[^:/\s]+):[0-9]{1,5}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"expected an address or a network such as 192.168.1.0/24: {error}") from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 MIN_INPUT_SIZE = 128
 """A network that reduces the picture 32 times leaves 4 x 4 places of it."""
@@ -210,6 +222,12 @@ class BridgeSection(Section):
     request: Endpoint = "tcp://127.0.0.1:5557"
     modbus_host: str = "127.0.0.1"
     modbus_port: Port = 5020
+    modbus_allowed: tuple[Network, ...] = ()
+    """Addresses or networks of the clients that are let in; none: this PC alone. Needed for any modbus_host but 127.0.0.1."""
+    modbus_clients: Annotated[int, Field(ge=1, le=256)] = 8
+    """Most connections at once. One more takes the place of whoever was silent for the longest, but not of a live writer."""
+    modbus_idle_ms: Annotated[float, Field(ge=1000, le=3_600_000)] = 30_000.0
+    """A client without a whole request for this long is disconnected."""
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9751
     """Prometheus; 0: any free port."""
@@ -219,6 +237,29 @@ class BridgeSection(Section):
     """No heartbeat of the daemon for this long: parts are rejected, reason LINK."""
     plc_silent_ms: Annotated[float, Field(ge=100, le=60_000)] = 1000.0
     """The PLC's heartbeat unchanged for this long: HELD, triggers refused."""
+
+
+class JournalSection(Section):
+    """The bridge's record of every result and every decision, in an SQLite file."""
+
+    enabled: bool = True
+    file: Path | None = None
+    """The record; two files beside it belong to it. Left out: journal.sqlite in bridge.state_dir."""
+    batch_ms: Annotated[float, Field(ge=10, le=10_000)] = 250.0
+    """Rows are written this often: what a killed bridge may lack."""
+    queue_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 50_000
+    """Rows that wait while the disk is slow or full; those beyond are dropped, counted, and the gap is marked."""
+    keep_days: Annotated[float, Field(gt=0, le=100_000)] = 90.0
+    """Older rows are deleted, a few at a time."""
+    max_mib: Annotated[float, Field(ge=1, le=10_000_000)] = 4096.0
+    """Largest file, MiB (2^20 bytes): beyond it the oldest rows are deleted."""
+
+
+class SecuritySection(Section):
+    """Who may connect."""
+
+    keys_dir: Path | None = None
+    """Folder of CURVE keys, made by `senbetsu keys`; needed for any ZeroMQ address but this PC's own."""
 
 
 class Config(Section):
@@ -238,6 +279,8 @@ class Config(Section):
     gates: tuple[GateSection, ...] = ()
     daemon: DaemonSection = DaemonSection()
     bridge: BridgeSection = BridgeSection()
+    journal: JournalSection = JournalSection()
+    security: SecuritySection = SecuritySection()
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> Self:

@@ -162,8 +162,10 @@ class BeltSection(Section):
     """Grey levels by which a part differs from the empty belt, in the colour where it differs most."""
     least_area: Annotated[int, Field(ge=1, le=100_000_000)] = 2000
     """Square pixels; what is smaller is dirt, not a part."""
+    within: tuple[int, int, int, int] | None = None
+    """Part of the frame where parts are looked for: x, y, width, height in pixels. Left out: all of it."""
     background: Path | None = None
-    """Picture of the empty belt. Left out: it is learned from the first frames, so start with an empty belt."""
+    """Picture of the empty belt, a whole frame. Left out: it is learned from the first frames, so start with an empty belt."""
 
 
 class CameraSection(Section):
@@ -221,6 +223,9 @@ class CameraSection(Section):
             raise ValueError(f"trigger = 'hardware' needs a camera with a trigger input, not kind = {self.kind!r}")
         if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 8):
             raise ValueError(f"roi = {list(self.roi)}: x, y >= 0 and width, height >= 8 pixels")
+        if self.belt is not None and self.belt.within is not None:
+            if min(self.belt.within) < 0 or min(self.belt.within[2:]) < 8:
+                raise ValueError(f"belt.within = {list(self.belt.within)}: x, y >= 0 and width, height >= 8 pixels")
         if self.belt is not None and (self.trigger != "free_run" or self.regions):
             raise ValueError("belt finds its own parts: it takes trigger = 'free_run' and no regions")
         return self

@@ -1,7 +1,7 @@
 """The book of announced looks: every one is settled exactly once, whatever happens to it on its way.
 
-A trigger announces one look for each item of each camera of its gate. A look is settled by the first of: its score, its camera's
-fault, an overload, its deadline. Whatever comes after that for the same look is turned away.
+A trigger announces one look for each item of each camera of its gate. A look is settled by the first of: its score, its
+camera's fault, an overload, its deadline. Whatever comes after that for the same look is turned away.
 """
 
 import heapq
@@ -27,6 +27,8 @@ class Look:
     item: int = 0
     items: int = 1
     """How many items the frame holds."""
+    run: int = 0
+    """The bridge's run that its trigger is of."""
 
 
 class AlreadyOpenError(ValueError):
@@ -56,6 +58,7 @@ class Book:
         now_ns: int,
         deadline_ns: int,
         items: int = 1,
+        run: int = 0,
     ) -> list[Look]:
         """Open one look a camera and item: all items of the first camera, then those of the next.
 
@@ -70,7 +73,7 @@ class Book:
                 self._left[key] = len(cameras) * items
             looks = []
             for camera, item in itertools.product(cameras, range(items)):
-                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, item, items)
+                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, item, items, run)
                 self._open[look.number] = look
                 self._awaiting.add(look.number)
                 heapq.heappush(self._deadlines, (deadline_ns, look.number))

@@ -16,6 +16,7 @@ from daemon.book import Book, Look
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue, WaitingFrame
+from daemon.reconcile import Reconciler, Settled
 from senbetsu.camera import Camera, CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection, GateSection
 from senbetsu.images import read_image
@@ -27,6 +28,8 @@ log = logging.getLogger("daemon")
 
 IDLE_CHECK_S = 0.05
 FAULT_PAUSE_S = 0.05
+POLL_NS = 2_000_000
+"""With a hardware trigger, between two looks at what the PLC has announced."""
 Looks = tuple[Look, ...]
 """Of one frame: one an item."""
 
@@ -52,6 +55,8 @@ class Capture(threading.Thread):
         """A recording is over (free run)."""
         self.fault: str | None = None
         """Why the camera does not deliver, while it does not."""
+        self.out_of_step: str | None = None
+        """With a hardware trigger: why its frames and triggers can no longer be joined, until a new run."""
         self._camera = camera
         self._gate = gate
         self._book = book
@@ -88,6 +93,8 @@ class Capture(threading.Thread):
         try:
             if self.section.trigger == "free_run":
                 self._free_run()
+            elif self.section.trigger == "hardware":
+                self._hardware_trigger()
             else:
                 self._software_trigger()
             self._camera.close()
@@ -150,6 +157,62 @@ class Capture(threading.Thread):
             self._settle(looks, Reason.NO_FRAME)
             looks = later
         return looks
+
+    def _hardware_trigger(self) -> None:
+        """Frames come with the pulses, and orders with the PLC's word of them: the reconciler says which are of one part."""
+        reconciler: Reconciler[Looks, Frame] = Reconciler(round(self.section.window_ms * 1e6), self._camera.edges)
+        stopping = False
+        while not (stopping and reconciler.next_event_ns() is None):
+            try:
+                stopping = self._take_orders(reconciler) or stopping
+                frame = self._camera.grab(0, time.monotonic_ns() + POLL_NS)
+                now_ns = time.monotonic_ns()
+                if frame is None:
+                    self._check()
+                    settled = reconciler.tick(now_ns)
+                else:
+                    self._is_well()
+                    settled = reconciler.frame(frame.trigger_id, frame.exposed_at_ns, now_ns, frame)
+                self._apply(settled)
+            except CameraFault as fault:
+                self._has_fault(fault)
+                for looks in reconciler.lose():
+                    self._settle(looks, Reason.CAMERA_FAULT)
+                stopping = self._refuse_orders() or stopping
+                self._stopping.wait(POLL_NS / 1e9)
+            self.out_of_step = reconciler.why
+
+    def _take_orders(self, reconciler: Reconciler[Looks, Frame]) -> bool:
+        """True if told to stop."""
+        while True:
+            try:
+                looks = self._next_order(0)
+            except queue.Empty:
+                return False
+            if looks is None:
+                return True
+            look = looks[0]
+            self._apply(reconciler.begin(look.run))
+            self._apply(reconciler.trigger(look.trigger or 0, look.triggered_at_ns, looks))
+
+    def _refuse_orders(self) -> bool:
+        while True:
+            try:
+                looks = self._next_order(0)
+            except queue.Empty:
+                return False
+            if looks is None:
+                return True
+            self._settle(looks, Reason.CAMERA_FAULT)
+
+    def _apply(self, settled: Sequence[Settled[Looks, Frame]]) -> None:
+        for each in settled:
+            if each.picture is not None:
+                self._hand_on(each.part, each.picture)
+                continue
+            if each.reason is Reason.OUT_OF_STEP:
+                log.error("camera %s: trigger %s is out of step", self.section.name, each.part[0].trigger)
+            self._settle(each.part, each.reason)
 
     def _free_run(self) -> None:
         newest_id: int | None = None

@@ -274,16 +274,16 @@ class Daemon:
 
         if self._stopping or self._state not in ACCEPTS_TRIGGERS:
             return refuse(Reason.NOT_READY, f"the daemon is in state {self._state.name}")
-        cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger == "software"]
+        cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger != "free_run"]
         if not cameras:
-            return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a software trigger")
+            return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a trigger")
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + round(request.deadline_ms * 1e6)
         names = [camera.name for camera in cameras]
         try:
             items = self._config.gate(request.gate).items
             looks = self._book.announce(
-                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, items
+                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, items, request.run
             )
         except AlreadyOpenError as error:
             return refuse(Reason.BAD_TRIGGER, str(error))

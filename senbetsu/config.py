@@ -332,9 +332,9 @@ class Config(Section):
                     f"gates.{camera.gate}.items = {gates[camera.gate].items}, but camera {camera.name!r} has "
                     f"{camera.items} (its regions, or the whole frame); make them equal"
                 )
-            if camera.trigger == "hardware" and camera.window_ms >= gates[camera.gate].least_spacing_ms:
+            if camera.trigger == "hardware" and 2 * camera.window_ms >= gates[camera.gate].least_spacing_ms:
                 raise ValueError(
-                    f"cameras.{camera.name}.window_ms = {camera.window_ms:g} has to be shorter than "
+                    f"cameras.{camera.name}.window_ms = {camera.window_ms:g} has to be shorter than half of "
                     f"gates.{camera.gate}.least_spacing_ms = {gates[camera.gate].least_spacing_ms:g}: a longer window "
                     "could hold two parts"
                 )

@@ -119,6 +119,8 @@ class TriggerRequest:
     trigger: int
     part_id: int | None
     deadline_ms: float
+    run: int = 0
+    """The bridge's run; with a hardware trigger pulses and frames are counted anew in each. 0 from who has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +309,7 @@ def decode_request(payload: bytes) -> Request:
                 trigger=read.integer("trigger", 0, TRIGGER_MODULUS - 1),
                 part_id=read.optional_integer("part_id", 0, 0xFFFF_FFFF),
                 deadline_ms=deadline_ms,
+                run=read.integer("run", 0, 0xFFFF) if "run" in read.document else 0,
             )
         case "replay":
             return ReplayRequest(epoch=read.integer("epoch", 1), after=read.integer("after"))

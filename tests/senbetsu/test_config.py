@@ -43,8 +43,8 @@ CAMERA = '[[cameras]]\nname = "c"\nkind = "folder"\nsource = "x"\ngate = "g"\n'
         (GATE + CAMERA + "[cameras.belt]\n", "belt finds its own parts: it takes trigger = 'free_run'"),
         (GATE + CAMERA.replace('"folder"', '"genicam"'), "kind = 'genicam' needs producer"),
         (
-            GATE + CAMERA.replace('"folder"', '"pylon"') + 'trigger = "hardware"\nwindow_ms = 50\n',
-            "cameras.c.window_ms = 50 has to be shorter than gates.g.least_spacing_ms = 50",
+            GATE + CAMERA.replace('"folder"', '"pylon"') + 'trigger = "hardware"\nwindow_ms = 25\n',
+            "cameras.c.window_ms = 25 has to be shorter than half of gates.g.least_spacing_ms = 50",
         ),
         ("[calibrate]\nconfidence = 0.95\n", "confidence needs false_reject_rate"),
         ('[daemon]\npublish = "127.0.0.1:5556"\n', "daemon.publish = '127.0.0.1:5556'"),

@@ -164,8 +164,8 @@ class Capture(threading.Thread):
         stopping = False
         while not (stopping and reconciler.next_event_ns() is None):
             try:
-                stopping = self._take_orders(reconciler) or stopping
                 frame = self._camera.grab(0, time.monotonic_ns() + POLL_NS)
+                stopping = self._take_orders(reconciler) or stopping
                 now_ns = time.monotonic_ns()
                 if frame is None:
                     self._check()

@@ -223,9 +223,9 @@ class CameraSection(Section):
             raise ValueError(f"trigger = 'hardware' needs a camera with a trigger input, not kind = {self.kind!r}")
         if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 8):
             raise ValueError(f"roi = {list(self.roi)}: x, y >= 0 and width, height >= 8 pixels")
-        if self.belt is not None and self.belt.within is not None:
-            if min(self.belt.within) < 0 or min(self.belt.within[2:]) < 8:
-                raise ValueError(f"belt.within = {list(self.belt.within)}: x, y >= 0 and width, height >= 8 pixels")
+        within = None if self.belt is None else self.belt.within
+        if within is not None and (min(within) < 0 or min(within[2:]) < 8):
+            raise ValueError(f"belt.within = {list(within)}: x, y >= 0 and width, height >= 8 pixels")
         if self.belt is not None and (self.trigger != "free_run" or self.regions):
             raise ValueError("belt finds its own parts: it takes trigger = 'free_run' and no regions")
         return self

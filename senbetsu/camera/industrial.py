@@ -130,6 +130,8 @@ class IndustrialCamera:
             exposure_ns = 0 if exposure is None else round(float(device.nodes.get(exposure)) * 1e3)
             self._arrivals = ExposureClock(max(free_run_ns, exposure_ns))
             self._frame_limit_ns = max(self._silent_ns, 3 * free_run_ns + exposure_ns)
+            self._empty_at_ns: int | None = None
+            """When the driver's queue was last seen empty, since the frame before."""
             self._awaited_since_ns = None
             self._asked_clock_ns = self._alive_ns = 0
             self._newest_id = 0
@@ -178,6 +180,7 @@ class IndustrialCamera:
             delivery = device.fetch(max(0, until_ns - asked_ns) / 1e9)
             if delivery is None:
                 self._raise_if_silent(asked_ns)
+                self._empty_at_ns = asked_ns
                 return None
             self._awaited_since_ns = None
             arrived_ns = time.monotonic_ns()
@@ -207,6 +210,9 @@ class IndustrialCamera:
             told_ns = self._clock.earliest_ns(self._ns_of(delivery.device_ticks))
         if told_ns is not None and told_ns <= arrived_ns:
             return told_ns
+        empty_at_ns, self._empty_at_ns = self._empty_at_ns, None
+        if empty_at_ns is not None:
+            return self._arrivals.earliest_after_empty_ns(empty_at_ns)
         return self._arrivals.earliest_ns(asked_ns, arrived_ns, 0)
 
     def _ns_of(self, ticks: int) -> int:

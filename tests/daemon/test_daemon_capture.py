@@ -209,7 +209,8 @@ def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, i
     )  # fmt: skip
     capture.run()
     frames.close()
-    taken = frames.take(0, 0) or ([], [])
-    looks = [(w.look.number, w.frame.frame_id, w.look.item, None) for w in [*taken[0], *taken[1]]]
+    taken = frames.take(0, RunTimes((1, 64)))
+    waiting = [*taken.batch, *taken.expired, *taken.hopeless] if taken else []
+    looks = [(w.look.number, w.frame.frame_id, w.look.item, None) for w in waiting]
     looks += [(o.look.number, o.frame_id, o.look.item, o.reason) for o in outbox.drain()]
     return [look[1:] for look in sorted(looks)]

@@ -56,8 +56,7 @@ class Line:
                     events.append(
                         (exposed_ns + pulse.delivered_ns, 1, "frame", (exposed_ns, part, self._edge_of(events)))
                     )
-        for now_ns in range(start_ns, at_ns + 4 * SPACING_NS, 5 * MS):
-            events.append((now_ns, 3, "tick", ()))
+        events += [(now_ns, 3, "tick", ()) for now_ns in range(start_ns, at_ns + 4 * SPACING_NS, 5 * MS)]
         for now_ns, _, what, of in sorted(events):
             self._do(now_ns, what, of, run)
         return at_ns + 4 * SPACING_NS

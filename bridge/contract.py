@@ -5,7 +5,7 @@ refusals, and the passing of time. What comes out: the register image, and the t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bridge.part import LookKey, Part, decided_slot, same_result
 from senbetsu.messages import TRIGGER_MODULUS, Result, TriggerRequest
@@ -41,6 +41,8 @@ class GateSettings:
     recipe: int
     daemon_silent_ns: int
     plc_silent_ns: int
+    hardware_trigger: bool = False
+    """The PLC's pulse goes to the camera too: several counted in one write are as many parts [7]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class GateContract:
     """Decided parts whose slot is not reused yet: to tell the same result twice from a late one."""
     _overflow: bool = False
     _out_of_step: bool = False
+    _held: bool = False
+    """Pulses and frames no longer match: no PASS until a new run [8]."""
     _newest_decided: int = 0
     _counts: dict[str, int] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
@@ -130,6 +134,8 @@ class GateContract:
             self._late(result)
             return
         part.add(result)
+        if self.settings.hardware_trigger and result.reason is Reason.OUT_OF_STEP:
+            self._out_of_step = self._held = True
         if part.complete:
             self._decide(part, part.reason(), now_ns)
 
@@ -211,7 +217,7 @@ class GateContract:
             return State.STARTING
         if self._daemon_lost:
             return State.ABORTED
-        if self._plc_lost:
+        if self._plc_lost or self._held:
             return State.HELD
         return self.daemon_state
 
@@ -259,7 +265,8 @@ class GateContract:
 
     @property
     def _can_judge(self) -> bool:
-        return not self._daemon_lost and not self._plc_lost and self.daemon_state in ACCEPTS_TRIGGERS
+        here = not self._daemon_lost and not self._plc_lost
+        return here and not self._held and self.daemon_state in ACCEPTS_TRIGGERS
 
     @property
     def _recipe_differs(self) -> bool:
@@ -286,7 +293,7 @@ class GateContract:
         self._trigger = None
         self._acknowledged = None
         self._overflow = False
-        self._out_of_step = False
+        self._out_of_step = self._held = False
         self._newest_decided = 0
         self._counts = dict.fromkeys(COUNTS, 0)
 
@@ -307,6 +314,12 @@ class GateContract:
             self._begin_run(now_ns)
             self._out_of_step = True
             return []
+        if self.settings.hardware_trigger:  # [7]
+            sent = []
+            for pulse in range(1, step + 1):
+                part_id = max(0, write.part_id - (step - pulse))
+                sent += self._accept(replace(write, trigger=(last + pulse) % TRIGGER_MODULUS, part_id=part_id), now_ns)
+            return sent
         for missed in range(1, step):  # [7]
             self._count("missed")
             number = (last + missed) % TRIGGER_MODULUS

@@ -167,7 +167,7 @@ def journal_file(config: Config) -> Path:
 
 def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:
     """What the contract has to know of a gate: the looks that the config says to expect, and the limits."""
-    cameras = [camera for camera in config.cameras_of(gate.name) if camera.trigger == "software"]
+    cameras = [camera for camera in config.cameras_of(gate.name) if camera.trigger != "free_run"]
     return GateSettings(
         name=gate.name,
         expected=frozenset((camera.name, item) for camera in cameras for item in range(gate.items)),
@@ -177,6 +177,7 @@ def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:
         recipe=config.recipe,
         daemon_silent_ns=round(config.bridge.daemon_silent_ms * 1e6),
         plc_silent_ns=round(config.bridge.plc_silent_ms * 1e6),
+        hardware_trigger=any(camera.trigger == "hardware" for camera in cameras),
     )
 
 

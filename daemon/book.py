@@ -1,10 +1,11 @@
 """The book of announced looks: every one is settled exactly once, whatever happens to it on its way.
 
-A trigger announces one look for each camera of its gate. A look is settled by the first of: its score, its camera's
-fault, an overload, its deadline. Whatever comes after that for the same look is turned away.
+A trigger announces one look for each item of each camera of its gate. A look is settled by the first of: its score, its
+camera's fault, an overload, its deadline. Whatever comes after that for the same look is turned away.
 """
 
 import heapq
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ class Look:
     part_id: int | None
     triggered_at_ns: int
     deadline_ns: int
+    item: int = 0
+    items: int = 1
+    """How many items the frame holds."""
     run: int = 0
     """The gate's run, as the trigger's request named it; 0 if it named none."""
 
@@ -46,10 +50,17 @@ class Book:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def announce(
-        self, gate: str, cameras: Sequence[str], trigger: int | None, part_id: int | None, now_ns: int, deadline_ns: int,
+        self,
+        gate: str,
+        cameras: Sequence[str],
+        trigger: int | None,
+        part_id: int | None,
+        now_ns: int,
+        deadline_ns: int,
+        items: int = 1,
         run: int = 0,
-    ) -> list[Look]:  # fmt: skip
-        """Open one look a camera.
+    ) -> list[Look]:
+        """Open one look a camera and item: all items of the first camera, then those of the next.
 
         Raises:
             AlreadyOpenError: this trigger of this gate is still open.
@@ -59,10 +70,10 @@ class Book:
                 key = (gate, trigger)
                 if key in self._left:
                     raise AlreadyOpenError(f"trigger {trigger} of gate {gate} is still waiting for its result")
-                self._left[key] = len(cameras)
+                self._left[key] = len(cameras) * items
             looks = []
-            for camera in cameras:
-                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, run)
+            for camera, item in itertools.product(cameras, range(items)):
+                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, item, items, run)
                 self._open[look.number] = look
                 self._awaiting.add(look.number)
                 heapq.heappush(self._deadlines, (deadline_ns, look.number))

@@ -110,6 +110,7 @@ class Publisher:
         result = Result(
             instance=identity.instance, epoch=identity.epoch, seq=self.seq, reject_seq=self.reject_seq, gate=look.gate,
             run=look.run or None, trigger=look.trigger, part_id=look.part_id, camera=look.camera, frame_id=outcome.frame_id,
+            item=look.item, items=look.items,
             verdict=verdict, reason=outcome.reason, score=outcome.score, threshold=identity.threshold,
             metric_distance=outcome.metric_distance, novelty_distance=outcome.novelty_distance,
             triggered_at_ns=None if look.trigger is None else look.triggered_at_ns, exposed_at_ns=outcome.exposed_at_ns,

@@ -87,7 +87,9 @@ class Daemon:
         self._book = Book()
         self._outbox = Outbox(self._book)
         policy = BatchPolicy(judge.engine.batch_sizes[-1], round(config.daemon.batch_wait_ms * 1e6))
-        self._frames = FrameQueue({camera.name: camera.buffer_frames for camera in config.cameras}, policy)
+        self._frames = FrameQueue(
+            {camera.name: camera.buffer_frames * camera.items for camera in config.cameras}, policy
+        )
         self._judging = Judging(
             judge,
             self._frames,
@@ -190,8 +192,12 @@ class Daemon:
             self._drift.see(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:
+        silent = self._progress.silent_cameras(now_ns)
         for look in self._book.overdue(now_ns - OVERDUE_GRACE_NS):
-            reason = Reason.NO_FRAME if self._book.awaits_frame(look) else Reason.DEADLINE
+            reason = Reason.DEADLINE
+            if self._book.awaits_frame(look):
+                # A capture thread that hangs in its driver cannot say so itself.
+                reason = Reason.CAMERA_FAULT if look.camera in silent else Reason.NO_FRAME
             self._outbox.settle(Outcome(look, reason, now_ns))
 
     def _beat(self, now_ns: int) -> None:
@@ -280,24 +286,25 @@ class Daemon:
 
         if self._stopping or self._state not in ACCEPTS_TRIGGERS:
             return refuse(Reason.NOT_READY, f"the daemon is in state {self._state.name}")
-        cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger == "software"]
+        cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger != "free_run"]
         if not cameras:
-            return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a software trigger")
+            return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a trigger")
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + round(request.deadline_ms * 1e6)
         names = [camera.name for camera in cameras]
         try:
+            items = self._config.gate(request.gate).items
             looks = self._book.announce(
-                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, request.run or 0
+                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, items, request.run or 0
             )
         except AlreadyOpenError as error:
             return refuse(Reason.BAD_TRIGGER, str(error))
-        for look in looks:
-            self._triggers[look.camera].inc()
-            self._captures[look.camera].order(look)
+        for camera in names:
+            self._triggers[camera].inc()
+            self._captures[camera].order([look for look in looks if look.camera == camera])
         body = {
             "gate": request.gate, "trigger": request.trigger, "epoch": self._identity.epoch,
-            "looks": [{"camera": name, "items": 1} for name in names],
+            "looks": [{"camera": name, "items": items} for name in names],
         }  # fmt: skip
         return Answer(True, "trigger", body)
 
@@ -362,8 +369,6 @@ def check_config(config: Config) -> None:
     if not config.cameras:
         raise UserError("no camera is configured: give a config file with [[cameras]] and [[gates]] (--config)")
     for gate in config.gates:
-        if gate.items > 1:
-            raise UserError(f"gates.{gate.name}.items = {gate.items}: this version judges whole frames; set it to 1")
         triggers = {camera.trigger for camera in config.cameras_of(gate.name)}
         if len(triggers) > 1:
             raise UserError(

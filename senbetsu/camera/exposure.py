@@ -36,3 +36,8 @@ class ExposureClock:
             candidate_ns = self._earliest_ns
         self._earliest_ns = max(self._earliest_ns, candidate_ns)
         return self._earliest_ns
+
+    def earliest_after_empty_ns(self, empty_ns: int) -> int:
+        """As `earliest_ns`, of a frame that came into a queue which at `empty_ns` was empty."""
+        self._earliest_ns = max(self._earliest_ns, empty_ns - 2 * self._interval_ns)
+        return self._earliest_ns

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from senbetsu.camera.interface import CameraFault, EndOfFrames, Frame
+from senbetsu.camera.interface import CameraFault, CameraSettings, EndOfFrames, Frame
 from senbetsu.config import CameraSection
 from senbetsu.errors import ImageError, UserError
 from senbetsu.images import VIDEO_SUFFIXES, find_images, read_image
 
 Picture = NDArray[np.uint8]
+DEFAULT_RATE_HZ = 10.0
 
 
 class FolderCamera:
@@ -27,7 +28,7 @@ class FolderCamera:
         self._source = Path(section.source)
         self._where = f"cameras.{section.name}.source = {section.source!r}"
         self._loop = section.loop
-        self._period_ns = round(1e9 / section.rate_hz) if section.trigger == "free_run" else 0
+        self._period_ns = round(1e9 / (section.rate_hz or DEFAULT_RATE_HZ)) if section.trigger == "free_run" else 0
         self._due_ns = 0
         self._frame_id = 0
         self._frames: Iterator[tuple[Picture | None, str | None]] = iter(())
@@ -106,6 +107,13 @@ class FolderCamera:
         if not self._source.exists():
             raise CameraFault(f"{self._where}: is gone")
         return True
+
+    def edges(self) -> None:
+        """It has no trigger input."""
+
+    def settings(self) -> CameraSettings:
+        """A recording has none."""
+        return {}
 
     def close(self) -> None:
         """Nothing to disconnect."""

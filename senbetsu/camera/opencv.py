@@ -1,12 +1,12 @@
 """Cameras that OpenCV reads: V4L2 devices, RTSP streams, and video files played at their own rate.
 
 A thread of its own takes every frame as it comes, so that nothing waits in a driver's hidden buffer and the newest one
-is always at hand. They run freely: a part's frame is one that was exposed after the part's trigger (see
-senbetsu.camera.exposure). A network stream arrives an unknown time after its exposure, so with it software trigger is
-refused. A video file is no camera: its results are simulated.
+is always at hand. Each connection has its own: one that hangs in a driver is left behind when the camera is reconnected.
+They run freely: a part's frame is one that was exposed after the part's trigger (see senbetsu.camera.exposure). A network
+stream arrives an unknown time after its exposure, so with it software trigger is refused. A video file is no camera: its
+results are simulated.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,19 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from senbetsu.camera.exposure import ExposureClock
-from senbetsu.camera.interface import CameraFault, EndOfFrames, Frame
+from senbetsu.camera.interface import CameraFault, CameraSettings, EndOfFrames, Frame
 from senbetsu.config import CameraSection
 from senbetsu.errors import UserError
 
-log = logging.getLogger(__name__)
-
-FIRST_RETRY_S, LONGEST_RETRY_S = 0.25, 8.0
 FIRST_FRAME_S = 5.0
 INTERVAL_IF_UNKNOWN_NS = 100_000_000
 
 
 class OpenCVCamera:
-    """See senbetsu.camera.interface.Camera. Reconnects for ever, with back-off."""
+    """See senbetsu.camera.interface.Camera."""
 
     exposes_on_trigger = False
 
@@ -50,18 +47,7 @@ class OpenCVCamera:
             )
         self._video_capture = video_capture
         self._silent_ns = round(section.silent_ms * 1e6)
-        # One that is being filled and one that is the newest; a frame that is taken leaves the ring.
-        self._ring: list[NDArray[np.uint8] | None] = [None] * 2
-        self._ready = threading.Condition()
-        self._newest: Frame | None = None
-        self._arrived_ns = 0
-        self._taken_id = 0
-        self._checked_id = 0
-        self._fault: str | None = None
-        self._died: BaseException | None = None
-        self._ended = False
-        self._closing = threading.Event()
-        self._reader: threading.Thread | None = None
+        self._reader: Reader | None = None
 
     def open(self) -> None:
         """Connect and wait for the first frame."""
@@ -78,18 +64,11 @@ class OpenCVCamera:
                 f"{self._where}: cannot be opened as a camera, stream or video; "
                 "is it in use by another program, may this user read it, is the address right?"
             )
-        self._reader = threading.Thread(
-            target=self._read_for_ever, args=(video,), name=f"reader-{self.name}", daemon=True
-        )
+        self._reader = Reader(self.name, str(self._source), video, self._silent_ns, is_file=self._is_file)
         self._reader.start()
-        with self._ready:
-            self._ready.wait_for(self._first_came_or_never_will, timeout=max(self._silent_ns / 1e9, FIRST_FRAME_S))
-        if self._newest is None:
+        if not self._reader.wait_for_first(max(self._silent_ns / 1e9, FIRST_FRAME_S)):
             self.close()
             raise UserError(f"{self._where}: opened, but no frame came")
-
-    def _first_came_or_never_will(self) -> bool:
-        return self._newest is not None or self._ended or self._died is not None
 
     def _connect(self) -> Any | None:
         if self._is_stream:
@@ -104,44 +83,104 @@ class OpenCVCamera:
         video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return video
 
-    def _read_for_ever(self, video: Any | None) -> None:
-        retry_s = FIRST_RETRY_S
-        frames = 0
+    def _connected(self) -> "Reader":
+        if self._reader is None:
+            raise CameraFault(f"camera {self.name}: not connected")
+        return self._reader
+
+    def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
+        """The newest frame that was not given yet, exposed at or after `not_before_ns`."""
+        return self._connected().newest(not_before_ns, until_ns)
+
+    def prepare(self) -> None:
+        """The reader is always ahead."""
+
+    def check(self) -> bool:
+        """Whether frames came since the last call; a file that is over shows by being there that nothing failed."""
+        return self._connected().alive()
+
+    def edges(self) -> None:
+        """It has no trigger input."""
+
+    def settings(self) -> CameraSettings:
+        """OpenCV's properties do not tell what a device really does with them."""
+        return {}
+
+    def close(self) -> None:
+        """Stop the reader; one that hangs is left behind."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+
+class Reader:
+    """Takes the frames of one connection as they come, until it fails; keeps the newest."""
+
+    def __init__(self, name: str, source: str, video: Any, silent_ns: int, *, is_file: bool) -> None:
+        self._name = name
+        self._source = source
+        self._video = video
+        self._silent_ns = silent_ns
+        self._is_file = is_file
+        # One that is being filled and one that is the newest; a frame that is taken leaves the ring.
+        self._ring: list[NDArray[np.uint8] | None] = [None] * 2
+        self._ready = threading.Condition()
+        self._newest: Frame | None = None
+        self._arrived_ns = time.monotonic_ns()
+        self._taken_id = 0
+        self._checked_id = 0
+        self._fault: str | None = None
+        self._died: BaseException | None = None
+        self._ended = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._read, name=f"reader-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; a driver that hangs keeps its thread."""
+        self._closing.set()
+        self._thread.join(timeout=2)
+
+    def wait_for_first(self, timeout_s: float) -> bool:
+        """Whether a frame came."""
+
+        def came_or_never_will() -> bool:
+            over = self._ended or self._fault is not None or self._died is not None
+            return self._newest is not None or over
+
+        with self._ready:
+            self._ready.wait_for(came_or_never_will, timeout=timeout_s)
+            return self._newest is not None
+
+    def _read(self) -> None:
         try:
-            while not self._closing.is_set():
-                if video is None:
-                    self._closing.wait(retry_s)
-                    retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-                    video = self._connect()
-                    continue
-                read = self._read_until_it_fails(video, frames)
-                video.release()
-                video = None
-                if read > frames:
-                    frames, retry_s = read, FIRST_RETRY_S
-                if self._is_file:
-                    with self._ready:
-                        self._ended = True
-                        self._ready.notify_all()
-                    return
-                with self._ready:
-                    self._fault = f"camera {self.name}: {self._source} delivers no more frames; reconnecting"
-                    self._ready.notify_all()
+            self._read_until_it_fails()
+            with self._ready:
+                self._ended = self._is_file
+                self._fault = None if self._is_file else f"camera {self._name}: {self._source} delivers no more frames"
+                self._ready.notify_all()
         except BaseException as error:  # noqa: BLE001  (handed to the capture thread, which dies of it)
             with self._ready:
                 self._died = error
                 self._ready.notify_all()
+        finally:
+            self._video.release()
 
-    def _read_until_it_fails(self, video: Any, frames: int) -> int:
+    def _read_until_it_fails(self) -> None:
+        video = self._video
         rate_hz = video.get(cv2.CAP_PROP_FPS)
         interval_ns = round(1e9 / rate_hz) if 1 <= rate_hz <= 10_000 else INTERVAL_IF_UNKNOWN_NS
         exposures = ExposureClock(interval_ns)
         due_ns = time.monotonic_ns()
+        frames = 0
         while not self._closing.is_set():
             slot = frames % len(self._ring)
             asked_ns = time.monotonic_ns()
             if not video.grab():
-                return frames
+                return
             arrived_ns = time.monotonic_ns()
             driver_stamp_ns = round(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
             whole, image = video.retrieve(self._ring[slot])
@@ -158,15 +197,11 @@ class OpenCVCamera:
             else:
                 frame = Frame(frames, exposed_at_ns, None, "cannot be decoded")
             with self._ready:
-                if self._fault is not None:
-                    log.info("camera %s: frames again", self.name)
-                self._fault = None
                 self._newest, self._arrived_ns = frame, arrived_ns
                 self._ready.notify_all()
-        return frames
 
-    def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
-        """The newest frame that was not given yet, exposed at or after `not_before_ns`."""
+    def newest(self, not_before_ns: int, until_ns: int) -> Frame | None:
+        """See OpenCVCamera.grab."""
         with self._ready:
             while True:
                 frame = self._newest
@@ -176,7 +211,7 @@ class OpenCVCamera:
                     return frame
                 self._raise_if_lost()
                 if self._ended:
-                    raise EndOfFrames(f"camera {self.name}: {self._source} is over")
+                    raise EndOfFrames(f"camera {self._name}: {self._source} is over")
                 left_ns = until_ns - time.monotonic_ns()
                 if left_ns <= 0:
                     return None
@@ -184,30 +219,21 @@ class OpenCVCamera:
 
     def _raise_if_lost(self) -> None:
         if self._died is not None:
-            raise RuntimeError(f"camera {self.name}: its reader died") from self._died
+            raise RuntimeError(f"camera {self._name}: its reader died") from self._died
         if self._fault is not None:
             raise CameraFault(self._fault)
         if not self._ended and time.monotonic_ns() - self._arrived_ns > self._silent_ns:
             raise CameraFault(
-                f"camera {self.name}: {self._source} is silent for over {self._silent_ns // 1_000_000} ms"
+                f"camera {self._name}: {self._source} is silent for over {self._silent_ns // 1_000_000} ms"
             )
 
-    def prepare(self) -> None:
-        """The reader is always ahead."""
-
-    def check(self) -> bool:
-        """Whether frames came since the last call; a file that is over shows by being there that nothing failed."""
+    def alive(self) -> bool:
+        """See OpenCVCamera.check."""
         with self._ready:
             self._raise_if_lost()
             if self._ended:
-                return Path(str(self._source)).exists()
+                return Path(self._source).exists()
             newest = 0 if self._newest is None else self._newest.frame_id
             alive = newest > self._checked_id
             self._checked_id = newest
             return alive
-
-    def close(self) -> None:
-        """Stop the reader."""
-        self._closing.set()
-        if self._reader is not None:
-            self._reader.join(timeout=2)

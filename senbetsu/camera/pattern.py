@@ -10,7 +10,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from senbetsu.camera.interface import Frame
+from senbetsu.camera.interface import CameraSettings, Frame
 from senbetsu.config import CameraSection
 from senbetsu.errors import ConfigError
 
@@ -69,6 +69,13 @@ class PatternCamera:
     def check(self) -> bool:
         """It is always there."""
         return True
+
+    def edges(self) -> None:
+        """It has no trigger input."""
+
+    def settings(self) -> CameraSettings:
+        """It has none."""
+        return {}
 
     def close(self) -> None:
         """Nothing to disconnect."""

@@ -21,6 +21,7 @@ class Rig:
     cameras: tuple[str, ...] = ("cam1",)
     items: int = 1
     allow_simulated: bool = False
+    hardware_trigger: bool = False
     now_ns: int = 10**12
     epoch: int = EPOCH
     seq: int = 0
@@ -33,7 +34,9 @@ class Rig:
 
     def __post_init__(self) -> None:
         expected = frozenset((camera, item) for camera in self.cameras for item in range(self.items))
-        settings = GateSettings("gate1", expected, self.items, 100 * MS, self.allow_simulated, 1, 500 * MS, 1000 * MS)
+        settings = GateSettings(
+            "gate1", expected, self.items, 100 * MS, self.allow_simulated, 1, 500 * MS, 1000 * MS, self.hardware_trigger
+        )
         self.beats = itertools.count(1)
         self.runs = itertools.count(7)
         self.plc_heartbeat = 0

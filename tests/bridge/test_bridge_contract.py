@@ -311,3 +311,34 @@ def test_the_plc_may_name_its_own_deadline() -> None:
     assert rig.verdict(trigger) == "NONE"
     rig.wait_ms(1)
     assert rig.verdict(trigger) == "DEADLINE"
+
+
+def test_rule_7_pulses_counted_in_one_write_are_as_many_parts_with_ids_rising_by_one() -> None:
+    rig = Rig(hardware_trigger=True).start()
+    rig.part_id = 40
+    rig.part(step=3)
+    assert [(sent.trigger, sent.part_id, sent.run) for sent in rig.sent] == [
+        (number, part_id, rig.contract.run) for number, part_id in ((1, 39), (2, 40), (3, 41))
+    ]
+    assert rig.counts["missed"] == 0
+    for trigger, part_id in ((1, 39), (2, 40), (3, 41)):
+        rig.judge(trigger, part_id=part_id)
+        assert rig.verdict(trigger) == "OK"
+
+
+def test_rule_8_a_part_out_of_step_holds_the_gate_until_a_new_run() -> None:
+    rig = Rig(hardware_trigger=True).start()
+    first, second = rig.part(), rig.part()
+    rig.judge(first, Reason.OUT_OF_STEP, part_id=1)
+    assert rig.verdict(first) == "OUT_OF_STEP"
+    assert (rig.window.state, Flag.OUT_OF_STEP in rig.window.flags) == (State.HELD, True)
+    rig.wait_ms(10)
+    assert rig.verdict(rig.part()) == "NOT_READY"
+    rig.judge(second, part_id=2)
+    rig.write(control=Control(0))
+    rig.write()
+    assert (rig.window.state, Flag.OUT_OF_STEP in rig.window.flags) == (State.EXECUTE, False)
+    rig.write()
+    trigger = rig.part()
+    rig.judge(trigger)
+    assert rig.verdict(trigger) == "OK"

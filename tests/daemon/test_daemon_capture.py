@@ -82,7 +82,7 @@ def run() -> Callable[..., Any]:
         looks: list[Look] = []
         for number, triggered_at_ns in enumerate(triggers):
             looks += book.announce("gate1", ["cam1"], number, None, triggered_at_ns, due_ns)
-            capture.order(looks[-1])
+            capture.order(looks[-1:])
         if not free_run:
             capture.stop()
         capture.run()
@@ -147,3 +147,70 @@ def test_a_camera_that_crashes_ends_the_thread_and_says_so(run: Any) -> None:
 def test_a_frame_that_free_run_missed_is_told_as_overload(run: Any) -> None:
     done = run([100, 200, 300, EndOfFrames("over")], [], skips_before=(300,), free_run=True)
     assert done.frames == {1: None, 2: None, 3: Reason.OVERLOAD, 4: Reason.OVERLOAD, 5: None}
+
+
+def test_a_frame_that_was_lost_on_its_way_is_told_from_one_that_nobody_took() -> None:
+    """Frame ids 1, 4, 6: of the two before 4 one was lost by the link, the one before 6 gave way."""
+    frames = [Frame(1, 10, PICTURE), Frame(4, 40, PICTURE, lost_before=1), Frame(6, 60, PICTURE)]
+    done = free_running(frames)
+    assert done == [(1, 0, None), (2, 0, Reason.OVERLOAD), (3, 0, Reason.INCOMPLETE_FRAME), (4, 0, None),
+                    (5, 0, Reason.OVERLOAD), (6, 0, None)]  # fmt: skip
+
+
+def test_each_region_is_an_item_and_half_a_region_is_none() -> None:
+    regions = [{"x": 0, "y": 0, "width": 10, "height": 8}, {"x": 10, "y": 0, "width": 12, "height": 8}]
+    wide, narrow = np.zeros((8, 22, 3), np.uint8), np.zeros((8, 21, 3), np.uint8)
+    done = free_running([Frame(1, 10, wide), Frame(2, 20, narrow), Frame(3, 30, None, "cut off")], regions=regions)
+    assert done == [(1, 0, None), (1, 1, None), (2, 0, None), (2, 1, Reason.INCOMPLETE_FRAME),
+                    (3, 0, Reason.INCOMPLETE_FRAME), (3, 1, Reason.INCOMPLETE_FRAME)]  # fmt: skip
+
+
+def test_parts_on_the_belt_are_looks_of_their_own_and_those_that_a_fault_hides_are_rejected() -> None:
+    def belt_at(step: int) -> Frame:
+        image = np.zeros((100, 200, 3), np.uint8)
+        for left in (200 - 5 * step, 320 - 5 * step):
+            image[40:60, max(0, left) : max(0, left + 30)] = 250
+        return Frame(step + 20, (step + 20) * 10**7, image)
+
+    empty = [Frame(number, number * 10**7, np.zeros((100, 200, 3), np.uint8)) for number in range(1, 20)]
+    moving = [belt_at(step) for step in range(40)]
+    belt = {"width": 64, "height": 48, "least_area": 100}
+    done = free_running([*empty, *moving, CameraFault("unplugged")], belt=belt)
+    # The first was seen best in the middle, at left = 85; the second had come in whole when the camera was lost.
+    assert [(frame_id, reason) for frame_id, _, reason in done] == [(20 + 23, None), (20 + 39, Reason.CAMERA_FAULT)]
+
+
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, int, Reason | None]]:
+    """(frame, item, reason) of every look, in order; no reason where it waits to be judged."""
+    book = Book()
+    outbox = Outbox(book)
+    frames = FrameQueue({"cam1": 64}, BatchPolicy(64, 0))
+    own = {"name": "cam1", "kind": "opencv", "source": "0", "gate": "gate1", "trigger": "free_run"}
+    section = CameraSection.model_validate({**own, **settings})
+    steps = iter(script)
+
+    class Free(ScriptedCamera):
+        def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
+            step = next(steps, None)
+            if step is None:
+                capture.stop()
+                return None
+            if isinstance(step, Exception):
+                raise step
+            assert isinstance(step, Frame)
+            return step
+
+    capture = Capture(
+        Free([], False, ()), section, GateSection(name="gate1"), book, frames, outbox,
+        Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda name, error: None,
+    )  # fmt: skip
+    capture.run()
+    frames.close()
+    taken = frames.take(0, RunTimes((1, 64)))
+    waiting = [*taken.batch, *taken.expired, *taken.hopeless] if taken else []
+    looks = [(w.look.number, w.frame.frame_id, w.look.item, None) for w in waiting]
+    looks += [(o.look.number, o.frame_id, o.look.item, o.reason) for o in outbox.drain()]
+    return [look[1:] for look in sorted(looks)]

@@ -23,11 +23,6 @@ def test_a_daemon_without_a_camera_says_how_to_get_one() -> None:
         check_config(config([], []))
 
 
-def test_items_that_this_version_cannot_find_are_refused() -> None:
-    with pytest.raises(UserError, match=r"gates\.gate1\.items = 3"):
-        check_config(config([CAMERA], [{**GATE, "items": 3}]))
-
-
 def test_a_gate_is_either_triggered_or_free_running() -> None:
     with pytest.raises(UserError, match=r"gates\.gate1.*free_run and software"):
         check_config(config([CAMERA, {**CAMERA, "name": "cam2", "trigger": "free_run"}], [GATE]))

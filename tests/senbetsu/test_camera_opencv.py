@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-import senbetsu.camera.opencv
+import senbetsu.camera.guard
 from senbetsu.camera import CameraFault, EndOfFrames, open_camera
+from senbetsu.camera.guard import GuardedCamera
 from senbetsu.camera.opencv import OpenCVCamera
 from senbetsu.config import CameraSection
 
@@ -76,9 +77,9 @@ def device() -> Device:
 
 @pytest.fixture
 def camera(device: Device, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(senbetsu.camera.opencv, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(senbetsu.camera.guard, "FIRST_RETRY_S", 0.001)
     settings = {"name": "cam1", "kind": "opencv", "source": "/dev/null", "gate": "gate1", "silent_ms": 60_000}
-    live = OpenCVCamera(CameraSection.model_validate(settings), device)
+    live = GuardedCamera(OpenCVCamera(CameraSection.model_validate(settings), device), 60_000_000_000, 0)
     device.frame(1)
     live.open()
     yield live

@@ -39,12 +39,6 @@ ALSO: dict[int, tuple[str, ...]] = {
 }
 """Tests that hold a rule beside those with its number in their names."""
 
-NOT_BUILT: dict[int, str] = {
-    8: "Of this rule only the last sentence has a subject: cameras are triggered by software or run freely. No config can ask for "
-    "a hardware trigger, so none can be out of step.",
-}
-
-
 def tests() -> dict[int, list[str]]:
     """`FILE: NAME` of every test, by the rule's number in its name, and those of ALSO; each is checked to be there."""
     found: dict[int, list[str]] = {number: [] for number in RULES}
@@ -75,8 +69,6 @@ def pages() -> dict[Path, str]:
     ]
     for number, text in RULES.items():
         parts.append(f"## {number}\n\n{text}")
-        if why := NOT_BUILT.get(number):
-            parts.append(why)
         if number in scenes:
             parts.append(f"![Timing of rule {number}](timing/rule_{number}.svg)")
         rows = []

@@ -10,7 +10,8 @@ from typing import Any
 from bridge.contract import GateContract, GateSettings
 from bridge.link import DaemonLink
 from bridge.run_number import RunNumbers
-from bridge.server import GateTable, Server
+from bridge.server import Server
+from bridge.table import GateTable
 from senbetsu import __version__
 from senbetsu.config import Config, GateSection
 from senbetsu.errors import UserError
@@ -52,7 +53,7 @@ class Bridge:
             loop.add_signal_handler(number, self._stop.set)
         link = DaemonLink(section, self.gates, self._metrics, lambda _gate: None)
         tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
-        server = Server(tables, section.modbus_host, section.modbus_port)
+        server = Server(tables, section)
         await server.start()
         self._metrics.serve(section.metrics_host, section.metrics_port, "bridge.metrics_port")
         status = f"ready: {len(self.gates)} gate(s), Modbus TCP on {section.modbus_host}:{section.modbus_port}"
@@ -72,7 +73,7 @@ class Bridge:
         # From here on the heartbeat stands still: the PLC rejects.
         for task in tasks:
             task.cancel()
-        await server.shutdown()  # type: ignore[no-untyped-call]
+        await server.close()
         link.close()
         for name, totals in self._totals.items():
             log.info("gate %s: %d pass, %d reject", name, totals[Verdict.PASS], totals[Verdict.REJECT])

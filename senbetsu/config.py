@@ -5,10 +5,11 @@ directory, else from the defaults here. An unknown key is refused: a misspelt se
 """
 
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from senbetsu.errors import ConfigError
 from senbetsu.messages import MAX_ITEMS
@@ -16,6 +17,17 @@ from senbetsu.messages import MAX_ITEMS
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Endpoint = Annotated[str, Field(pattern=r"^tcp://(\[[0-9a-fA-F:]+\]|[^:/\s]+):[0-9]{1,5}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"expected an address or a network such as 192.168.1.0/24: {error}") from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
 
 MIN_INPUT_SIZE = 128
 """A network that reduces the picture 32 times leaves 4 x 4 places of it."""
@@ -206,6 +218,12 @@ class BridgeSection(Section):
     request: Endpoint = "tcp://127.0.0.1:5557"
     modbus_host: str = "127.0.0.1"
     modbus_port: Port = 5020
+    modbus_allowed: tuple[Network, ...] = ()
+    """Addresses or networks of the clients that are let in; none: all that reach the port."""
+    modbus_clients: Annotated[int, Field(ge=1, le=256)] = 8
+    """Most connections at once. One more takes the place of whoever was silent for the longest, but not of a live writer."""
+    modbus_idle_ms: Annotated[float, Field(ge=1000, le=3_600_000)] = 30_000.0
+    """A client without a whole request for this long is disconnected."""
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 9751
     """Prometheus; 0: any free port."""

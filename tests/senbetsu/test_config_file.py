@@ -24,6 +24,8 @@ def settings_of(model: type[BaseModel], above: Place = ()) -> dict[Place, object
         if section is None:
             default = field.get_default(call_default_factory=True)
             found[*above, name] = str(default) if isinstance(default, Path) else default
+            if isinstance(default, tuple):
+                found[*above, name] = list(default)  # as TOML has it
         else:
             found |= settings_of(section, (*above, name))
     return found
@@ -36,7 +38,7 @@ def documented() -> dict[Place, tuple[bool, object, str]]:
     last: Place | None = None
     for line in FILE.read_text(encoding="utf-8").splitlines():
         if header := re.match(r"\[+([a-z.]+)\]+", line):
-            section, last = (header[1],), None
+            section, last = tuple(header[1].split(".")), None
         elif setting := re.match(r"(# )?([a-z_]+) = (\"[^\"]*\"|[^\s#]+)\s*(#.*)?$", line):
             last = (*section, setting[2])
             found[last] = (setting[1] is not None, tomllib.loads(f"v = {setting[3]}")["v"], setting[4] or "")

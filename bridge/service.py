@@ -4,8 +4,8 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
 
 from bridge.contract import GateContract, GateSettings
 from bridge.link import DaemonLink
@@ -13,11 +13,14 @@ from bridge.run_number import RunNumbers
 from bridge.server import Server
 from bridge.table import GateTable
 from senbetsu import __version__
-from senbetsu.config import Config, GateSection
+from senbetsu.config import Config, GateSection, OpcUaSection
 from senbetsu.errors import UserError
 from senbetsu.metrics import BRIDGE_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
 from senbetsu.verdict import Reason, Verdict
+
+if TYPE_CHECKING:
+    from bridge.opcua import OpcUaServer
 
 log = logging.getLogger("bridge")
 
@@ -55,6 +58,7 @@ class Bridge:
         tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
         server = Server(tables, section)
         await server.start()
+        opcua = await start_opcua({gate.name: tables[gate.unit_id] for gate in self._config.gates}, section.opcua)
         self._metrics.serve(section.metrics_host, section.metrics_port, "bridge.metrics_port")
         status = f"ready: {len(self.gates)} gate(s), Modbus TCP on {section.modbus_host}:{section.modbus_port}"
         log.info("%s", status)
@@ -64,6 +68,8 @@ class Bridge:
             self._task(link.listen(), "answers"),
             self._task(self._keep_time(link), "clock"),
         ]
+        if opcua is not None:
+            tasks.append(self._task(opcua.publish(), "OPC UA"))
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         dead = [task for task in tasks if task.done()]
@@ -74,6 +80,8 @@ class Bridge:
         for task in tasks:
             task.cancel()
         await server.close()
+        if opcua is not None:
+            await opcua.close()
         link.close()
         for name, totals in self._totals.items():
             log.info("gate %s: %d pass, %d reject", name, totals[Verdict.PASS], totals[Verdict.REJECT])
@@ -117,6 +125,19 @@ class Bridge:
         metrics.gauge("plc_link_up", name).set(gate.plc_is_here)
         metrics.gauge("daemon_link_up").set(gate.daemon_is_here)
         metrics.gauge("state", name).set(gate.state)
+
+
+async def start_opcua(tables: Mapping[str, GateTable], section: OpcUaSection) -> "OpcUaServer | None":
+    """The OPC UA server, where it is wanted. Raises UserError where its library is missing."""
+    if not section.enabled:
+        return None
+    try:
+        from bridge.opcua import OpcUaServer
+    except ImportError as error:
+        raise UserError(f"bridge.opcua.enabled: {error}; pip install 'senbetsu[opcua]'") from error
+    server = OpcUaServer(tables, section)
+    await server.start()
+    return server
 
 
 def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:

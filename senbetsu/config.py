@@ -211,6 +211,25 @@ class DaemonSection(Section):
     """An engine that is busy with one batch for longer is in fault."""
 
 
+class OpcUaSection(Section):
+    """The bridge as an OPC UA server; it takes pip install 'senbetsu[opcua]'."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    """Address that clients connect to. Any but this PC's own takes certificate, private_key and trusted."""
+    port: Port = 4840
+    certificate: Path | None = None
+    """The server's own, PEM or DER. With it only encrypted and signed channels are offered."""
+    private_key: Path | None = None
+    """The certificate's, PEM."""
+    trusted: Path | None = None
+    """Folder of the certificates of the clients that may connect."""
+    user: Annotated[str, Field(min_length=1)] | None = None
+    """A user who has to log in beside that; takes a certificate, so that the password goes encrypted."""
+    password_file: Path | None = None
+    """File that holds the user's password."""
+
+
 class BridgeSection(Section):
     """The program that talks to the PLC."""
 
@@ -233,6 +252,7 @@ class BridgeSection(Section):
     """No heartbeat of the daemon for this long: parts are rejected, reason LINK."""
     plc_silent_ms: Annotated[float, Field(ge=100, le=60_000)] = 1000.0
     """The PLC's heartbeat unchanged for this long: HELD, triggers refused."""
+    opcua: OpcUaSection = OpcUaSection()
 
 
 class Config(Section):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.contract import GateContract, GateSettings
 from bridge.link import DaemonLink
+from bridge.modbus_memory import ModbusMemory
+from bridge.plc_writer import PlcMemory, PlcWriter
 from bridge.run_number import RunNumbers
 from bridge.server import Server
 from bridge.table import GateTable
@@ -68,6 +70,9 @@ class Bridge:
             self._task(link.listen(), "answers"),
             self._task(self._keep_time(link), "clock"),
         ]
+        writer = plc_writer(self._config, tables)
+        if writer is not None:
+            tasks.append(self._task(writer.run(), "PLC client"))
         if opcua is not None:
             tasks.append(self._task(opcua.publish(), "OPC UA"))
         stopped = asyncio.create_task(self._stop.wait())
@@ -125,6 +130,25 @@ class Bridge:
         metrics.gauge("plc_link_up", name).set(gate.plc_is_here)
         metrics.gauge("daemon_link_up").set(gate.daemon_is_here)
         metrics.gauge("state", name).set(gate.state)
+
+
+def plc_writer(config: Config, tables: Mapping[int, GateTable]) -> PlcWriter | None:
+    """What writes into a PLC, where that is wanted. Raises UserError where its library is missing."""
+    section = config.bridge.client
+    memory: PlcMemory
+    match section.protocol:
+        case "off":
+            return None
+        case "modbus":
+            memory = ModbusMemory(section)
+        case "s7":
+            try:
+                from bridge.s7_memory import S7Memory
+            except ImportError as error:
+                raise UserError(f"bridge.client.protocol = \"s7\": {error}; pip install 'senbetsu[s7]'") from error
+            memory = S7Memory(section)
+    gate = config.gates[0] if section.gate is None else config.gate(section.gate)
+    return PlcWriter(tables[gate.unit_id], memory, section.cycle_ms / 1000)
 
 
 async def start_opcua(tables: Mapping[str, GateTable], section: OpcUaSection) -> "OpcUaServer | None":

@@ -230,6 +230,41 @@ class OpcUaSection(Section):
     """File that holds the user's password."""
 
 
+class PlcClientSection(Section):
+    """The bridge as a client that writes one gate's table into a PLC and reads the PLC's words there."""
+
+    protocol: Literal["off", "modbus", "s7"] = "off"
+    """modbus: Modbus TCP, holding registers. s7: Siemens S7, a data block; takes pip install 'senbetsu[s7]'."""
+    gate: Name | None = None
+    """Which gate; left out: the first."""
+    host: str = "192.168.0.1"
+    port: Port = 502
+    """502 for Modbus TCP, 102 for S7."""
+    unit_id: Annotated[int, Field(ge=0, le=255)] = 1
+    """modbus: unit id of the PLC."""
+    rack: Annotated[int, Field(ge=0, le=7)] = 0
+    """s7."""
+    slot: Annotated[int, Field(ge=0, le=31)] = 1
+    """s7: 1 for S7-1200 and 1500, 2 for S7-300."""
+    data_block: Annotated[int, Field(ge=1, le=65_535)] = 1
+    """s7: number of the data block."""
+    table_at: Annotated[int, Field(ge=0, le=65_000)] = 0
+    """Word (holding register) in the PLC from which the 176 words of the table are written."""
+    plc_at: Annotated[int, Field(ge=0, le=65_000)] = 176
+    """Word (holding register) in the PLC from which its own 12 words are read."""
+    cycle_ms: Annotated[float, Field(ge=1, le=1000)] = 5.0
+    """Pause between two rounds of reading and writing."""
+
+    @model_validator(mode="after")
+    def _areas_are_apart(self) -> Self:
+        if self.table_at < self.plc_at + 12 and self.plc_at < self.table_at + 176:
+            raise ValueError(
+                f"plc_at = {self.plc_at} lies within the table ({self.table_at} to {self.table_at + 175}); the PLC's 12 words "
+                "need a place of their own"
+            )
+        return self
+
+
 class BridgeSection(Section):
     """The program that talks to the PLC."""
 
@@ -253,6 +288,7 @@ class BridgeSection(Section):
     plc_silent_ms: Annotated[float, Field(ge=100, le=60_000)] = 1000.0
     """The PLC's heartbeat unchanged for this long: HELD, triggers refused."""
     opcua: OpcUaSection = OpcUaSection()
+    client: PlcClientSection = PlcClientSection()
 
 
 class Config(Section):
@@ -285,6 +321,10 @@ class Config(Section):
             if twice:
                 raise ValueError(f"{what}: {min(twice, key=str)!r} is used twice; each needs its own")
         gates = {gate.name: gate for gate in self.gates}
+        if self.bridge.client.gate is not None and self.bridge.client.gate not in gates:
+            raise ValueError(
+                f"bridge.client.gate: {self.bridge.client.gate!r} is not a gate; gates are {', '.join(gates)}"
+            )
         looks = dict.fromkeys(gates, 0)
         for camera in self.cameras:
             if camera.gate not in gates:

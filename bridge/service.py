@@ -4,25 +4,21 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import Any
 
 from bridge.contract import GateContract, GateSettings
 from bridge.link import DaemonLink
-from bridge.modbus_memory import ModbusMemory
-from bridge.plc_writer import PlcMemory, PlcWriter
+from bridge.protocols import digital_line, plc_writer, start_opcua
 from bridge.run_number import RunNumbers
 from bridge.server import Server
 from bridge.table import GateTable
 from senbetsu import __version__
-from senbetsu.config import Config, GateSection, OpcUaSection
+from senbetsu.config import Config, GateSection
 from senbetsu.errors import UserError
 from senbetsu.metrics import BRIDGE_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
 from senbetsu.verdict import Reason, Verdict
-
-if TYPE_CHECKING:
-    from bridge.opcua import OpcUaServer
 
 log = logging.getLogger("bridge")
 
@@ -73,6 +69,9 @@ class Bridge:
         writer = plc_writer(self._config, tables)
         if writer is not None:
             tasks.append(self._task(writer.run(), "PLC client"))
+        digital = digital_line(self._config, tables)
+        if digital is not None:
+            tasks.append(self._task(digital.run(), "digital line"))
         if opcua is not None:
             tasks.append(self._task(opcua.publish(), "OPC UA"))
         stopped = asyncio.create_task(self._stop.wait())
@@ -130,38 +129,6 @@ class Bridge:
         metrics.gauge("plc_link_up", name).set(gate.plc_is_here)
         metrics.gauge("daemon_link_up").set(gate.daemon_is_here)
         metrics.gauge("state", name).set(gate.state)
-
-
-def plc_writer(config: Config, tables: Mapping[int, GateTable]) -> PlcWriter | None:
-    """What writes into a PLC, where that is wanted. Raises UserError where its library is missing."""
-    section = config.bridge.client
-    memory: PlcMemory
-    match section.protocol:
-        case "off":
-            return None
-        case "modbus":
-            memory = ModbusMemory(section)
-        case "s7":
-            try:
-                from bridge.s7_memory import S7Memory
-            except ImportError as error:
-                raise UserError(f"bridge.client.protocol = \"s7\": {error}; pip install 'senbetsu[s7]'") from error
-            memory = S7Memory(section)
-    gate = config.gates[0] if section.gate is None else config.gate(section.gate)
-    return PlcWriter(tables[gate.unit_id], memory, section.cycle_ms / 1000)
-
-
-async def start_opcua(tables: Mapping[str, GateTable], section: OpcUaSection) -> "OpcUaServer | None":
-    """The OPC UA server, where it is wanted. Raises UserError where its library is missing."""
-    if not section.enabled:
-        return None
-    try:
-        from bridge.opcua import OpcUaServer
-    except ImportError as error:
-        raise UserError(f"bridge.opcua.enabled: {error}; pip install 'senbetsu[opcua]'") from error
-    server = OpcUaServer(tables, section)
-    await server.start()
-    return server
 
 
 def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:

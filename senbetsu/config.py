@@ -265,6 +265,28 @@ class PlcClientSection(Section):
         return self
 
 
+class DigitalSection(Section):
+    """A line without a PLC: sensor and gate on a GPIO chip; it takes pip install 'senbetsu[gpio]'."""
+
+    chip: Path | None = None
+    """Device of the GPIO chip, /dev/gpiochip0; left out: off."""
+    gate: Name | None = None
+    """Which gate; left out: the first."""
+    sensor_line: Annotated[int, Field(ge=0, le=1023)] = 0
+    """Input: a rising edge is a part."""
+    gate_line: Annotated[int, Field(ge=0, le=1023)] = 1
+    """Output: on while a part that was proven good is at the gate; off is reject."""
+    travel_ms: Annotated[float, Field(gt=0, le=600_000)] = 500.0
+    """From the sensor to the gate; longer than the gate's deadline_ms."""
+    pulse_ms: Annotated[float, Field(gt=0, le=60_000)] = 50.0
+    """How long the output stays on; the next part at the gate ends it earlier."""
+    late_ms: Annotated[float, Field(gt=0, le=60_000)] = 10.0
+    """A part that has been at the gate for longer when the bridge looks stays rejected."""
+    debounce_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    allow_simulated: bool = False
+    """Let simulated parts pass, where the gate allows it too."""
+
+
 class BridgeSection(Section):
     """The program that talks to the PLC."""
 
@@ -289,6 +311,7 @@ class BridgeSection(Section):
     """The PLC's heartbeat unchanged for this long: HELD, triggers refused."""
     opcua: OpcUaSection = OpcUaSection()
     client: PlcClientSection = PlcClientSection()
+    digital: DigitalSection = DigitalSection()
 
 
 class Config(Section):

@@ -1,5 +1,6 @@
 """The ways to a PLC beside the Modbus server: which of them the config wants, and what each takes."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ from senbetsu.errors import UserError
 
 if TYPE_CHECKING:
     from bridge.opcua import OpcUaServer
+
+for _library, _level in (("asyncua", logging.WARNING), ("pymodbus", logging.CRITICAL), ("snap7", logging.CRITICAL)):
+    # They tell of each session, and of each try to connect; the bridge tells once of what has changed.
+    logging.getLogger(_library).setLevel(_level)
 
 
 def plc_writer(config: Config, tables: Mapping[int, GateTable]) -> PlcWriter | None:

@@ -55,6 +55,7 @@ class Bridge:
         link = DaemonLink(section, self.gates, self._metrics, lambda _gate: None)
         tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
         server = Server(tables, section)
+        writer, digital = plc_writer(self._config, tables), digital_line(self._config, tables)
         await server.start()
         opcua = await start_opcua({gate.name: tables[gate.unit_id] for gate in self._config.gates}, section.opcua)
         self._metrics.serve(section.metrics_host, section.metrics_port, "bridge.metrics_port")
@@ -66,10 +67,8 @@ class Bridge:
             self._task(link.listen(), "answers"),
             self._task(self._keep_time(link), "clock"),
         ]
-        writer = plc_writer(self._config, tables)
         if writer is not None:
             tasks.append(self._task(writer.run(), "PLC client"))
-        digital = digital_line(self._config, tables)
         if digital is not None:
             tasks.append(self._task(digital.run(), "digital line"))
         if opcua is not None:

@@ -50,7 +50,9 @@ log = logging.getLogger("bridge")
 
 NAMESPACE = "urn:senbetsu:bridge"
 PUBLISH_S = 0.01
-MAX_CONNECTIONS = 16
+MAX_CONNECTIONS, MAX_SUBSCRIPTIONS = 16, 64
+LOG_IN_WITHIN_S, LONGEST_SESSION_MS = 10.0, 60_000.0
+"""A connection that has not logged in by then is closed; a session that says nothing for so long ends."""
 COMPLETED, FAILED = 1, 4
 """ResultStateDataType of OPC 40100-1."""
 VISION_STATES: dict[State, tuple[int, str]] = {
@@ -105,6 +107,9 @@ class _InternalServer(InternalServer):
         self.on_session_end = on_session_end
         self.allow_remote_admin = False
         self.max_connections = MAX_CONNECTIONS
+        self.max_subscriptions = MAX_SUBSCRIPTIONS
+        self.max_pending_activation_seconds = LOG_IN_WITHIN_S
+        self.max_session_timeout_ms = LONGEST_SESSION_MS
 
     def create_session(self, name: str, user: Any = None, external: bool = False) -> InternalSession:
         given = {} if user is None else {"user": user}

@@ -224,6 +224,32 @@ def test_a_client_that_says_nothing_or_noise_stops_nobody(served: Setup) -> None
         asyncio.run(plc())
 
 
+def test_more_connections_than_allowed_do_not_disturb_those_that_are_in(served: Setup) -> None:
+    port = int(served.url.split(":")[2].split("/")[0])
+
+    async def plc() -> None:
+        me = await connect(served.url)
+        crowd = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(20)]
+        try:
+            assert await asyncio.to_thread(crowd[-1].recv, 1) == b"", "one too many is not let in"
+            assert await me.node("Header.Magic").read_value() == 0x5342
+        finally:
+            for each in crowd:
+                each.close()
+            await me.client.disconnect()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    again = await connect(served.url)
+                    break
+                except (ConnectionError, TimeoutError, ua.UaError):
+                    await asyncio.sleep(0.05)
+        assert await again.node("Header.Magic").read_value() == 0x5342
+        await again.client.disconnect()
+
+    asyncio.run(plc())
+
+
 async def _certificate(folder: Path, name: str, usage: Any) -> tuple[Path, Path]:
     folder.mkdir(exist_ok=True)
     key, certificate = folder / f"{name}.pem", folder / f"{name}.der"

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -339,6 +340,19 @@ def test_a_plc_that_is_not_there_is_tried_for_ever() -> None:
     plc.stop()
     plc.close()
     thread.close()
+
+
+@pytest.mark.parametrize("kind", [ModbusPlc, S7Plc])
+def test_a_plc_that_takes_the_connection_and_says_nothing_is_a_failed_link(kind: Any) -> None:
+    async def ask(memory: PlcMemory) -> None:
+        try:
+            await memory.connect()
+            await memory.read_plc()
+        finally:
+            await memory.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(PlcLinkError):
+        asyncio.run(asyncio.wait_for(ask(kind(silent.getsockname()[1]).memory()), 30))
 
 
 def test_areas_that_overlap_are_refused() -> None:

@@ -110,8 +110,9 @@ class DigitalLine:
     def _announce(self, edge_ns: int, now_ns: int) -> None:
         self._trigger = (self._trigger + 1) % TRIGGER_MODULUS
         self._part_id = self._part_id % 0xFFFF_FFFF + 1
-        self._belt.append(_OnBelt(Cell(self._trigger, self._part_id), self._run_echo, edge_ns + self.travel_ns))
-        self._write(Control.ENABLE, now_ns)
+        # Where the write is refused, a verdict under this number would be another's part.
+        run = self._run_echo if self._write(Control.ENABLE, now_ns) else 0
+        self._belt.append(_OnBelt(Cell(self._trigger, self._part_id), run, edge_ns + self.travel_ns))
 
     def _decide(self, window: Window, now_ns: int) -> None:
         while self._belt and now_ns >= self._belt[0].at_gate_ns:
@@ -138,7 +139,7 @@ class DigitalLine:
             self.lines.set_pass(False)
             self._off_at_ns = None
 
-    def _write(self, control: Control, now_ns: int) -> None:
+    def _write(self, control: Control, now_ns: int) -> bool:
         self._written_ns = now_ns
         self._heartbeat = (self._heartbeat + 1) & 0xFFFF
         if self.allow_simulated:
@@ -151,3 +152,5 @@ class DigitalLine:
             self.table.write(event.words(), self)
         except WriteRefusedError as refusal:
             log.debug("digital line: %s", refusal)  # told and counted by the table; the parts stay rejected
+            return False
+        return True

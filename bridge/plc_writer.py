@@ -7,7 +7,6 @@ stands still and the PLC rejects. A link that was down is taken up with all bits
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Protocol
 
 from bridge.table import GateTable, WriteRefusedError
@@ -18,6 +17,7 @@ log = logging.getLogger("bridge")
 BITS_AT = 3
 """Where a slot's bits lie in it."""
 HEADER_AT = HEADER[0].address
+RUN_AT = next(register.address for register in HEADER if register.name == "run")
 DISPLAY_EVERY = 10
 """Counters and details, which no gate looks at, are written every so many cycles."""
 RECONNECT_S = 0.5
@@ -57,6 +57,7 @@ class PlcWriter:
         """What the PLC's memory is known to hold."""
         self._heard: list[int] | None = None
         self._cycles = 0
+        self._refused = False
 
     async def run(self) -> None:
         """Keep the PLC's memory current, and take up the link again whenever it fails."""
@@ -95,10 +96,14 @@ class PlcWriter:
             raise PlcLinkError(f"{len(words)} words came, not {HOLDING_COUNT}")
         if words != self._heard:
             self._heard = words
-            # A refusal is counted and told by the table; the PLC sees no new trigger accepted, and rejects.
-            with suppress(WriteRefusedError):
+            try:
                 self._table.write(words, self)
+                self._refused = False
+            except WriteRefusedError:  # counted and told by the table
+                self._refused = True
         image = self._table.image()
+        if self._refused:
+            _withhold(image)
         for k in range(SLOTS):
             await self._write_slot(image, SLOT_AT + SLOT_WORDS * k)
         if self._cycles % DISPLAY_EVERY == 0:
@@ -125,3 +130,10 @@ class PlcWriter:
     async def _write(self, address: int, words: list[int]) -> None:
         await self._memory.write_table(address, words)
         self._written[address : address + len(words)] = words
+
+
+def _withhold(image: list[int]) -> None:
+    """A PLC whose words were refused gets no exception as a Modbus client would. So it gets no run and no verdict, lest it take
+    those of another PLC, with the same numbers, for its own."""
+    image[RUN_AT] = 0
+    image[SLOT_AT : SLOT_AT + SLOT_WORDS * SLOTS] = [0] * (SLOT_WORDS * SLOTS)

@@ -1,6 +1,6 @@
 """Sensor and gate without a PLC. The two lines are stand-ins: there is no GPIO chip here; all behind them is the real thing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +13,7 @@ from bridge.table import GateTable
 from senbetsu.config import Config, DigitalSection, load_config
 from senbetsu.errors import UserError
 from senbetsu.messages import TriggerRequest
+from senbetsu.registers import Control, PlcWrite
 from senbetsu.verdict import Reason
 
 
@@ -116,6 +117,21 @@ def test_a_bridge_that_was_stopped_does_not_open_for_a_part_that_is_past() -> No
     assert not any(scene.wait(200))
     scene.part()
     assert any(scene.wait(300))
+
+
+def test_another_writers_verdicts_under_the_same_numbers_do_not_open_it() -> None:
+    scene = Scene({1: Reason.OK})
+    scene.line.table.release(scene.line)
+    other = PlcWrite(control=Control.ENABLE, run_echo=scene.rig.contract.run, trigger=1, part_id=1, heartbeat=0)
+    seen = []
+    for n in range(40):
+        scene.line.table.write(replace(other, heartbeat=1000 + n).words(), "another PLC")
+        if n == 5:
+            scene.part()
+        seen += scene.wait(10)
+    assert scene.rig.verdict(1) == "OK"
+    assert not any(seen)
+    assert scene.line.rejected == 1
 
 
 def config(**digital: object) -> Config:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structured_text import Array, Instance, Program, load
 
 from senbetsu.gate_rule import Cell, why_shut
+from senbetsu.messages import TriggerRequest
 from senbetsu.registers import Header, Slot, decode_window, decode_write, input_registers
 from senbetsu.verdict import Reason
 
@@ -91,6 +92,8 @@ class Line:
     daemon_alive: bool = True
     time_ms: int = 0
     confirmed: int = 0
+    write_ms: int = 10
+    in_flight: tuple[list[int], int] | None = None
     part_id: int = 0
     on_belt: list[int] = field(default_factory=list)
     judged: dict[int, Reason] = field(default_factory=dict)
@@ -114,15 +117,23 @@ class Line:
             Enable=1, PartAtSensor=int(part), PartHigh=self.part_id >> 16, PartLow=self.part_id & 0xFFFF, BeltStep=int(step),
             Confirmed=self.confirmed, NowMs=self.time_ms & 0xFFFF_FFFF, **inputs,
         )  # fmt: skip
-        if self.link_up and out["WriteNow"]:
-            event = decode_write([out["Request"][n] for n in range(12)])
-            for request in rig.contract.on_write(event, rig.now_ns):
-                reason = self.answer(request.part_id)
-                if reason is not None:
-                    self.judged[request.part_id or 0] = reason
-                    rig.judge(request.trigger, reason, part_id=request.part_id)
+        if not self.link_up:
+            self.in_flight = None
+        elif self.in_flight is None and out["WriteNow"]:
+            self.in_flight = [out["Request"][n] for n in range(12)], self.time_ms + self.write_ms
+        if self.in_flight is not None and self.time_ms >= self.in_flight[1]:
+            event = decode_write(self.in_flight[0])
+            self.in_flight = None
             self.confirmed = event.heartbeat
+            self.judge(rig.contract.on_write(event, rig.now_ns))
         return out
+
+    def judge(self, requests: list[TriggerRequest]) -> None:
+        for request in requests:
+            reason = self.answer(request.part_id)
+            if reason is not None:
+                self.judged[request.part_id or 0] = reason
+                self.rig.judge(request.trigger, reason, part_id=request.part_id)
 
     def feed(self, parts: int) -> None:
         """A part every second belt step. Which part is at the gate is known here by the belt alone."""
@@ -208,6 +219,7 @@ def test_whatever_fails_only_parts_that_were_proven_good_pass(program: Program, 
     line.rig.beat()
     line.answer = lambda _part_id: chance.choice([Reason.OK, Reason.OK, Reason.ANOMALY, Reason.NO_FRAME, None])
     for _ in range(60):
+        line.write_ms = chance.choice([0, 5, 10, 30, 120])
         match chance.randrange(6):
             case 0:
                 line.link_up = not line.link_up

@@ -69,6 +69,7 @@ class PlcWriter:
                 was_up = True
                 while True:
                     await self.cycle()
+                    _end_if_cancelled()
                     await asyncio.sleep(self._cycle_s)
             except PlcLinkError as error:
                 if was_up is not False:
@@ -78,6 +79,7 @@ class PlcWriter:
                 was_up = False
                 self._table.release(self)
                 await self._memory.close()
+                _end_if_cancelled()
             await asyncio.sleep(RECONNECT_S)
 
     async def connect(self) -> None:
@@ -130,6 +132,13 @@ class PlcWriter:
     async def _write(self, address: int, words: list[int]) -> None:
         await self._memory.write_table(address, words)
         self._written[address : address + len(words)] = words
+
+
+def _end_if_cancelled() -> None:
+    """Python 3.11's `asyncio.wait_for`, by which pymodbus waits, loses a cancellation that comes together with the answer."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _withhold(image: list[int]) -> None:

@@ -5,6 +5,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -377,6 +378,27 @@ def test_a_plc_that_takes_the_connection_and_says_nothing_is_a_failed_link(kind:
 
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(PlcLinkError):
         asyncio.run(asyncio.wait_for(ask(kind(silent.getsockname()[1]).memory()), 30))
+
+
+def test_a_cancellation_that_a_library_swallowed_ends_it_all_the_same() -> None:
+    class Swallows(WatchedMemory):
+        async def read_plc(self) -> list[int]:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+            return await super().read_plc()
+
+    async def scene() -> None:
+        plc = made(Swallows())
+        running = asyncio.create_task(plc.writer.run())
+        while not plc.memory.requests:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=10)
+        assert done
+        assert running.cancelled()
+
+    asyncio.run(scene())
 
 
 def test_areas_that_overlap_are_refused() -> None:

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install demo test test-slow check bench clean
+.PHONY: install demo test test-slow check docs bench clean
 
 install: $(STAMP)
 
@@ -29,6 +29,9 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	@for script in docs/generate.py docs/plc/generate.py docs/plc/generate_rules.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 bench: install
 	@for script in $$(ls benchmarks/*.py | grep -v conditions.py); do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done

@@ -24,9 +24,6 @@ from senbetsu.states import ACCEPTS_TRIGGERS, State
 from senbetsu.verdict import Reason
 
 NEVER_NS = 1 << 63
-MAX_GHOSTS = 256
-NEVER_SENT = frozenset({Reason.MISSED, Reason.NOT_READY, Reason.RECIPE})
-"""Parts rejected for these were not passed on to the daemon; no result of theirs can come."""
 WORD = 0xFFFF
 COUNTS = ("triggers", "pass", "reject", "late", "lost", "missed")
 COUNTER = 0xFFFF_FFFF
@@ -48,9 +45,11 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A part was decided; for counting and logging."""
+    """A part was decided; for counting and the journal."""
 
+    run: int
     trigger: int
+    part_id: int
     reason: Reason
     latency_ns: int
 
@@ -87,13 +86,11 @@ class GateContract:
     _out_of_step: bool = False
     _newest_decided: int = 0
     _counts: dict[str, int] = field(default_factory=dict)
-    _ghosts: dict[int, int] = field(default_factory=dict)
-    """Looks that may still come for parts that were decided without them, by trigger: a new part that is given the
-    same number must not take them for its own."""
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     """As the run's counters, but over all runs."""
     refused_writes: int = 0
     gate_passed: int = 0
+    journal_failing: bool = False
 
     def __post_init__(self) -> None:
         self._begin_run(0)
@@ -127,11 +124,9 @@ class GateContract:
         self.on_epoch(result.epoch, now_ns)
         if result.epoch != self.epoch:
             return  # of a daemon that is no more
-        if self._is_ghost(result.trigger):
-            self._late(result)
-            return
         part = self._parts.get(result.trigger)
-        if part is None:
+        if part is None or result.run != self.run:
+            # A new run may give a part the number of an older one, whose result can still be on its way [5].
             self._late(result)
             return
         part.add(result)
@@ -143,7 +138,6 @@ class GateContract:
         part = self._parts.get(trigger)
         if part is not None:
             self._decide(part, reason, now_ns)
-            self._ghosts.pop(trigger, None)
 
     def on_lost(self, now_ns: int) -> None:
         """Results are gone that no replay can bring: which parts they were of cannot be known."""
@@ -157,7 +151,6 @@ class GateContract:
         elif epoch > self.epoch:
             self.epoch = epoch
             self._begin_run(now_ns)
-            self._ghosts.clear()
 
     def on_heartbeat(self, epoch: int, counter: int, state: State, now_ns: int) -> None:
         """The daemon's heartbeat: forwarded, never invented [10]."""
@@ -235,6 +228,7 @@ class GateContract:
             Flag.RECIPE_DIFFERS: self._recipe_differs,
             Flag.DAEMON_LOST: self._daemon_lost,
             Flag.PLC_HEARTBEAT_LOST: self._plc_lost,
+            Flag.JOURNAL_FAILING: self.journal_failing,
         }
         value = Flag(0)
         for flag, is_set in flags.items():
@@ -328,7 +322,8 @@ class GateContract:
         part = self._open_slot(write.trigger, write.part_id, now_ns, now_ns + deadline_ns)
         self._parts[part.trigger] = part
         return [TriggerRequest(
-            gate=self.settings.name, trigger=part.trigger, part_id=part.part_id or None, deadline_ms=deadline_ns / 1e6
+            gate=self.settings.name, run=self.run, trigger=part.trigger, part_id=part.part_id or None,
+            deadline_ms=deadline_ns / 1e6,
         )]  # fmt: skip
 
     def _refusal(self) -> Reason | None:
@@ -377,25 +372,12 @@ class GateContract:
         self._applied[part.trigger] = part
         self._newest_decided = part.trigger
         self._count("pass" if reason is Reason.OK else "reject")
-        missing = len(part.expected) - len(part.looks)
-        if missing and reason not in NEVER_SENT:
-            self._ghosts[part.trigger] = missing
-            if len(self._ghosts) > MAX_GHOSTS:
-                del self._ghosts[next(iter(self._ghosts))]
-        self.decided.append(Decision(part.trigger, reason, now_ns - part.accepted_at_ns))
-
-    def _is_ghost(self, trigger: int) -> bool:
-        left = self._ghosts.get(trigger, 0)
-        if left > 1:
-            self._ghosts[trigger] = left - 1
-        else:
-            self._ghosts.pop(trigger, None)
-        return left > 0
+        self.decided.append(Decision(self.run, part.trigger, part.part_id, reason, now_ns - part.accepted_at_ns))
 
     def _late(self, result: Result) -> None:
         """A result for what is decided or unknown: applied to nothing; counted unless it is one that was applied [3]."""
         part = self._applied.get(result.trigger if result.trigger is not None else -1)
-        if part is not None:
+        if part is not None and result.run == self.run:
             applied = part.looks.get((result.camera, result.item))
             if applied is not None and same_result(applied, result):
                 return

@@ -1,10 +1,14 @@
-"""The bridge's side of ZeroMQ: hears the daemon, asks it for what was missed, passes triggers on."""
+"""The bridge's side of ZeroMQ: hears the daemon, asks it for what was missed, passes triggers on.
+
+Every result is recorded and given to its gate's contract, once. After a restart of the bridge, results of the same epoch that
+came meanwhile are asked for as well, but only to be recorded: their parts belong to a run that is over.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import zmq
 import zmq.asyncio
@@ -12,6 +16,7 @@ import zmq.asyncio
 from bridge.contract import GateContract
 from bridge.sequence import Sequence
 from senbetsu.config import BridgeSection
+from senbetsu.curve import Curve
 from senbetsu.messages import (
     TOPIC_HEARTBEAT,
     TOPIC_RESULT,
@@ -29,11 +34,35 @@ from senbetsu.messages import (
     encode_request,
 )
 from senbetsu.metrics import Metrics
+from senbetsu.seldom import Seldom
+from senbetsu.sockets import connect
 from senbetsu.verdict import Reason
 
 log = logging.getLogger("bridge")
 
 REPLAY_AGAIN_NS = 200_000_000
+RECORD_PACE_NS = 50_000_000
+"""Between two answers with results that are only to be recorded: they are many, and a verdict must not wait for them."""
+
+
+class Record(Protocol):
+    """Where every result goes."""
+
+    def result(self, result: Result) -> None:
+        """One that came, in whatever order, once."""
+
+    def lost(self, epoch: int, first: int, last: int) -> None:
+        """Of these numbers some came never."""
+
+
+class NoRecord:
+    """Nowhere."""
+
+    def result(self, result: Result) -> None:
+        """Forgotten."""
+
+    def lost(self, epoch: int, first: int, last: int) -> None:
+        """Forgotten."""
 
 
 class DaemonLink:
@@ -46,7 +75,16 @@ class DaemonLink:
         metrics: Metrics,
         changed: Callable[[str], None],
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        *,
+        curve: Curve | None = None,
+        record: Record | None = None,
+        known: tuple[int, int] | None = None,
     ) -> None:
+        """`known`: epoch and seq of the newest result that was recorded before a restart."""
+        self._record = record or NoRecord()
+        self._known = known
+        self._record_only = 0
+        """Of this epoch and run of the bridge: results up to here are nobody's any more."""
         self._gates = gates
         self._changed = changed
         self._now_ns = clock_ns
@@ -55,21 +93,14 @@ class DaemonLink:
         self._acknowledged = 0
         self._recovered, self._lost = metrics.counter("results_recovered_total"), metrics.counter("results_lost_total")
         self._malformed = metrics.counter("messages_malformed_total")
+        self._seldom = Seldom(log)
         self._context = zmq.asyncio.Context()
         self._subscriber = self._context.socket(zmq.SUB)
-        self._subscriber.setsockopt(zmq.RCVHWM, 100_000)
-        self._subscriber.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._subscriber.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         for topic in (TOPIC_RESULT, TOPIC_HEARTBEAT, TOPIC_STATE):
             self._subscriber.subscribe(topic.encode())
-        self._subscriber.connect(section.subscribe)
+        connect(self._subscriber, "subscriber", section.subscribe, curve)
         self._dealer = self._context.socket(zmq.DEALER)
-        # A trigger that nobody takes now must never reach a daemon that starts later.
-        self._dealer.setsockopt(zmq.IMMEDIATE, 1)
-        self._dealer.setsockopt(zmq.LINGER, 0)
-        self._dealer.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._dealer.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._dealer.connect(section.request)
+        connect(self._dealer, "requester", section.request, curve)
 
     async def hear(self) -> None:
         """Take messages for ever."""
@@ -80,7 +111,7 @@ class DaemonLink:
             except MessageError as error:
                 # Not believed. Should it have been a result, its number is missing and will be asked for again.
                 self._malformed.inc()
-                log.warning("malformed message from the daemon: %s", error)
+                self._seldom.warning("message", "malformed message from the daemon: %s", error)
 
     def _take(self, frames: list[bytes]) -> None:
         if len(frames) != 2:
@@ -111,24 +142,27 @@ class DaemonLink:
         self._recover(now_ns)
 
     def _begin(self, epoch: int, newest: int, now_ns: int) -> None:
-        if self._sequence.begin(epoch, newest):
+        known = self._known[1] if self._known is not None and self._known[0] == epoch else None
+        first_contact = self._sequence.epoch is None
+        if self._sequence.begin(epoch, newest, known):
             log.info("daemon's epoch is %d", epoch)
+            self._record_only = newest if first_contact else 0
             self._acknowledged = self._sequence.complete
             self._replay_asked_ns = 0
             for name, gate in self._gates.items():
                 gate.on_epoch(epoch, now_ns)
                 self._changed(name)
 
-    def _apply(self, result: Result, now_ns: int) -> bool:
-        if result.epoch == self._sequence.epoch and not self._sequence.take(result.seq):
-            # The contract looks itself whether it is the same once more, or another one under the same number.
-            log.debug("result %d came again", result.seq)
+    def _apply(self, result: Result, now_ns: int) -> None:
+        if result.epoch != self._sequence.epoch:
+            return  # of a daemon that is no more
+        if self._sequence.take(result.seq):
+            self._record.result(result)
+        # One that came already goes to the contract too: it looks itself whether it is the same, or contradicts.
         gate = self._gates.get(result.gate)
-        if gate is None:
-            return False
-        gate.on_result(result, now_ns)
-        self._changed(result.gate)
-        return True
+        if gate is not None and result.seq > self._record_only:
+            gate.on_result(result, now_ns)
+            self._changed(result.gate)
 
     def _recover(self, now_ns: int) -> None:
         """Ask again for what is missing."""
@@ -147,7 +181,7 @@ class DaemonLink:
                 self._take_answer(Answer.decode(payload))
             except MessageError as error:
                 self._malformed.inc()
-                log.warning("malformed answer from the daemon: %s", error)
+                self._seldom.warning("answer", "malformed answer from the daemon: %s", error)
 
     def _take_answer(self, answer: Answer) -> None:
         now_ns = self._now_ns()
@@ -164,27 +198,37 @@ class DaemonLink:
                 self._changed(gate)
 
     def _take_replay(self, answer: Answer, now_ns: int) -> None:
-        self._replay_asked_ns = 0
         if not answer.ok or answer.body.get("epoch") != self._sequence.epoch:
+            self._replay_asked_ns = 0
             return  # of an epoch that is over; a new one begins with its first message
-        results, lost = answer.body.get("results"), answer.body.get("lost")
-        if not isinstance(results, list) or not isinstance(lost, int):
-            raise MessageError("a replay without results or count of lost ones")
-        for document in results:
-            result = decode_result(Answer(True, "", document).encode() if isinstance(document, dict) else b"")
-            if result.epoch == self._sequence.epoch and self._sequence.take(result.seq):
+        sequence = self._sequence
+        lost, first = answer.field("lost"), answer.field("first")
+        for document in answer.field("results"):
+            result = decode_result(document)
+            if result.epoch == sequence.epoch and sequence.lacks(result.seq):
                 self._recovered.inc()
                 self._apply(result, now_ns)
         if lost:
-            first = answer.body.get("first")
-            up_to = first - 1 if isinstance(first, int) else self._sequence.complete + lost
-            gone = self._sequence.give_up(up_to)
-            self._lost.inc(gone)
-            log.error("%d results are lost: their parts are rejected", gone)
-            for name, gate in self._gates.items():
-                gate.on_lost(now_ns)
-                self._changed(name)
+            self._give_up(first - 1 if first is not None else answer.field("newest"), now_ns)
+        only_recorded = sequence.complete < self._record_only
+        self._replay_asked_ns = now_ns - REPLAY_AGAIN_NS + RECORD_PACE_NS if only_recorded else 0
         self._recover(now_ns)
+
+    def _give_up(self, up_to: int, now_ns: int) -> None:
+        sequence = self._sequence
+        before = sequence.complete
+        gone = sequence.give_up(up_to)
+        if not gone or sequence.epoch is None:
+            return
+        self._lost.inc(gone)
+        self._record.lost(sequence.epoch, before + 1, up_to)
+        if up_to <= self._record_only:
+            log.warning("%d results from before the bridge's start are no longer kept: the journal lacks them", gone)
+            return
+        log.error("%d results are lost: their parts are rejected", gone)
+        for name, gate in self._gates.items():
+            gate.on_lost(now_ns)
+            self._changed(name)
 
     def trigger(self, request: TriggerRequest) -> None:
         """Pass a trigger on; where nobody takes it, the part is rejected at once."""

@@ -12,27 +12,33 @@ class Sequence:
     newest: int = 0
     ahead: set[int] = field(default_factory=set)
 
-    def begin(self, epoch: int, newest: int) -> bool:
+    def begin(self, epoch: int, newest: int, known: int | None = None) -> bool:
         """A message of this epoch was heard. True if the epoch is new.
 
-        At the first contact nothing that was before is ours; of a later epoch everything is.
+        At the first contact nothing that was before is ours, but for what follows `known`, the newest that was taken
+        before a restart; of a later epoch everything is.
         """
         if self.epoch is not None and epoch <= self.epoch:
             return False
-        self.complete = newest if self.epoch is None else 0
-        self.newest = self.complete
+        first_contact = self.epoch is None
+        self.complete = (newest if known is None else min(known, newest)) if first_contact else 0
+        self.newest = newest if first_contact else 0
         self.epoch = epoch
         self.ahead.clear()
         return True
 
     def take(self, seq: int) -> bool:
         """A result came. False if it was there already."""
-        if seq <= self.complete or seq in self.ahead:
+        if not self.lacks(seq):
             return False
         self.newest = max(self.newest, seq)
         self.ahead.add(seq)
         self._advance()
         return True
+
+    def lacks(self, seq: int) -> bool:
+        """Whether it has not come."""
+        return seq > self.complete and seq not in self.ahead
 
     def announce(self, newest: int) -> None:
         """A heartbeat tells the newest number."""

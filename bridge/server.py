@@ -11,15 +11,17 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 
 from bridge.modbus import ExceptionCode, answer, exception
 from bridge.table import GateTable
 from senbetsu.config import BridgeSection
 from senbetsu.errors import UserError
+from senbetsu.seldom import Seldom
 
 log = logging.getLogger("bridge")
+seldom = Seldom(log)
 
 FIRST_GATE_ALSO = (0, 255)
 """Unit ids under which many PLCs address a device that has no unit id: the first gate."""
@@ -104,7 +106,7 @@ class Connection(asyncio.Protocol):
 
     def drop(self, why: str) -> None:
         """End this connection now."""
-        log.info("Modbus client %s: disconnected: %s", self.peer, why)
+        seldom.warning(why, "Modbus client %s: disconnected: %s", self.peer, why)
         if self.transport is not None:
             self.transport.abort()
 
@@ -119,8 +121,14 @@ class Connection(asyncio.Protocol):
 class Server:
     """All gates on one port. `start`, then `close`."""
 
-    def __init__(self, tables: Mapping[int, GateTable], section: BridgeSection) -> None:
-        """`tables` by unit id, the first gate first."""
+    def __init__(
+        self,
+        tables: Mapping[int, GateTable],
+        section: BridgeSection,
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`tables` by unit id, the first gate first; `on_refused`: called for each client that is not let in."""
+        self._on_refused = on_refused
         self._units = dict(tables)
         self._tables = list(tables.values())
         for unit in FIRST_GATE_ALSO:
@@ -173,9 +181,21 @@ class Server:
             return exception(pdu[0], ExceptionCode.NO_SUCH_UNIT)
         return answer(pdu, table, caller)
 
+    def allows(self, host: str) -> bool:
+        """Whether that address may connect: as `bridge.modbus_allowed` says; without it this PC alone."""
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not self._allowed:
+            return address.is_loopback
+        return any(address in network for network in self._allowed)
+
     def admit(self, connection: Connection, host: str) -> None:
         """A new client. Where all places are taken, whoever was silent for the longest goes, but never a live writer."""
-        if self._allowed and not any(ip_address(host) in network for network in self._allowed):
+        if not self.allows(host):
+            self._on_refused()
             connection.drop("its address is not in bridge.modbus_allowed")
             return
         if len(self._connections) >= self._section.modbus_clients:

@@ -5,9 +5,11 @@ import logging
 import signal
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from bridge.contract import GateContract, GateSettings
+from bridge.journal import Journal
 from bridge.link import DaemonLink
 from bridge.protocols import digital_line, plc_writer, start_opcua
 from bridge.run_number import RunNumbers
@@ -15,6 +17,7 @@ from bridge.server import Server
 from bridge.table import GateTable
 from senbetsu import __version__
 from senbetsu.config import Config, GateSection
+from senbetsu.curve import client_curve, is_loopback
 from senbetsu.errors import UserError
 from senbetsu.metrics import BRIDGE_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
@@ -32,6 +35,9 @@ class Bridge:
 
     def __init__(self, config: Config, notifier: SystemdNotifier | None = None) -> None:
         check_config(config)
+        section = config.bridge
+        endpoints = {"bridge.subscribe": section.subscribe, "bridge.request": section.request}
+        self._curve = client_curve("bridge", config, endpoints)
         self._config = config
         self._notifier = notifier or SystemdNotifier()
         self._metrics = Metrics(BRIDGE_METRICS)
@@ -41,6 +47,10 @@ class Bridge:
         }
         self._told = {name: dict.fromkeys(("late", "lost"), 0) for name in self.gates}
         self._totals = {name: dict.fromkeys(Verdict, 0) for name in self.gates}
+        self._journal = (
+            Journal(journal_file(config), config.journal, config.instance) if config.journal.enabled else None
+        )
+        self._journal_told = dict.fromkeys(("written", "dropped", "write_errors"), 0)
         self._stop = asyncio.Event()
 
     def _numbers(self, gate: GateSection) -> Any:
@@ -52,9 +62,15 @@ class Bridge:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        link = DaemonLink(section, self.gates, self._metrics, lambda _gate: None)
+        journal = self._journal
+        if journal is not None:
+            journal.start()
+        link = DaemonLink(
+            section, self.gates, self._metrics, lambda _gate: None, curve=self._curve, record=journal,
+            known=journal.known if journal is not None else None,
+        )  # fmt: skip
         tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
-        server = Server(tables, section)
+        server = Server(tables, section, self._metrics.counter("connections_refused_total").inc)
         writer, digital = plc_writer(self._config, tables), digital_line(self._config, tables)
         await server.start()
         opcua = await start_opcua({gate.name: tables[gate.unit_id] for gate in self._config.gates}, section.opcua)
@@ -86,6 +102,10 @@ class Bridge:
         if opcua is not None:
             await opcua.close()
         link.close()
+        if journal is not None:
+            for gate in self.gates.values():
+                self._count(gate)
+            journal.close()
         for name, totals in self._totals.items():
             log.info("gate %s: %d pass, %d reject", name, totals[Verdict.PASS], totals[Verdict.REJECT])
         return 1 if dead else 0
@@ -102,6 +122,7 @@ class Bridge:
             for gate in self.gates.values():
                 gate.tick(now_ns)
                 self._count(gate)
+            self._watch_journal()
             if now_ns >= next_ack_ns:
                 next_ack_ns = now_ns + ACK_EVERY_NS
                 link.tick(now_ns)
@@ -120,6 +141,8 @@ class Bridge:
             metrics.counter("plc_triggers_total", name).inc()
             metrics.histogram("plc_trigger_to_decision_seconds", name).observe(decision.latency_ns / 1e9)
             self._totals[name][verdict] += 1
+            if self._journal is not None:
+                self._journal.decision(name, gate.epoch, decision)
         gate.decided.clear()
         for kind in ("late", "lost"):
             total = gate.totals[kind]
@@ -128,6 +151,29 @@ class Bridge:
         metrics.gauge("plc_link_up", name).set(gate.plc_is_here)
         metrics.gauge("daemon_link_up").set(gate.daemon_is_here)
         metrics.gauge("state", name).set(gate.state)
+
+    def _watch_journal(self) -> None:
+        """A journal that fails is told to the PLC, to Prometheus and to the service manager; the line goes on."""
+        journal = self._journal
+        if journal is None:
+            return
+        metrics = self._metrics
+        for name, total in (
+            ("written", journal.written), ("dropped", journal.dropped), ("write_errors", journal.write_errors),
+        ):  # fmt: skip
+            metrics.counter(f"journal_{name}_total").inc(total - self._journal_told[name])
+            self._journal_told[name] = total
+        metrics.gauge("journal_queue_rows").set(journal.waiting)
+        for gate in self.gates.values():
+            if gate.journal_failing != journal.failing:
+                gate.journal_failing = journal.failing
+                self._notifier.status("journal failing: results are not recorded" if journal.failing else "in order")
+        metrics.gauge("journal_failing").set(journal.failing)
+
+
+def journal_file(config: Config) -> Path:
+    """Where the journal is."""
+    return config.journal.file or config.bridge.state_dir / "journal.sqlite"
 
 
 def settings_of_gate(config: Config, gate: GateSection) -> GateSettings:
@@ -149,6 +195,11 @@ def check_config(config: Config) -> None:
     """What the bridge needs beyond well-formed settings. Raises UserError."""
     if not config.gates:
         raise UserError("no gate is configured: give a config file with [[gates]] (--config)")
+    if not config.bridge.modbus_allowed and not is_loopback(config.bridge.modbus_host):
+        raise UserError(
+            f"bridge.modbus_host = {config.bridge.modbus_host!r}: reached from other machines, and Modbus knows no password; "
+            'name who may connect, such as bridge.modbus_allowed = ["192.168.0.10"], or stay on 127.0.0.1'
+        )
     for gate in config.gates:
         if not any(camera.trigger == "software" for camera in config.cameras_of(gate.name)):
             raise UserError(

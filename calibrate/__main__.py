@@ -1,36 +1,39 @@
 """senbetsu calibrate: normal parts -> artifacts/profile.* and report.html, with a claim that holds."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.account import account_of
 from calibrate.fit import Calibration, Fitted, folds_of
+from calibrate.live import finished, take_live
 from calibrate.lots import Spread, lots_of, spread_of
 from calibrate.parts import Part, read_list, read_parts, take_out
-from calibrate.report import Report, write_report
+from calibrate.report import write_report
 from senbetsu import __version__
 from senbetsu.conformal import Claim, percent, threshold_at
 from senbetsu.distributed import Group, join_group
+from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
-from senbetsu.engine import EngineChoice, choose_engine
+from senbetsu.engine import choose_engine
+from senbetsu.errors import UserError
 from senbetsu.files import check_writable
-from senbetsu.images import content_sha256, find_images, fit, read_image
-from senbetsu.profile import Profile, save_profile
+from senbetsu.images import content_sha256, find_images
+from senbetsu.profile import CameraBinding, Profile, camera_settings_sha256, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
 from senbetsu.promise import make_claim
-from senbetsu.scoring import STATISTICS
 
 log = logging.getLogger("calibrate")
 
-FARTHEST = 12
-THUMBNAIL = 160
 SCORES_KEPT = 10_000
 """In profile.json: of more, so many evenly spaced ranks, lowest and highest among them."""
 PARTS_KEPT = 10_000
@@ -57,15 +60,21 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     if group.is_first:
         check_writable(config.artifacts)
     choice = choose_engine(config.engine)
-    shown = read_parts(find_images([arguments.normal]), embedding.folds, arguments.normal, group)
+    folder, camera = arguments.normal, None
+    if arguments.camera is not None:
+        if group.size > 1:
+            raise UserError("--camera: one process takes the parts of a camera; run it without torchrun")
+        folder, section = take_live(config, arguments.camera, arguments.count)
+        camera = CameraBinding(section.name, camera_settings_sha256(section))
+    shown = read_parts(find_images([folder]), embedding.folds, folder, group)
     listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
-    parts, bad = take_out(shown, listed, embedding.folds, arguments.normal)
+    parts, bad = take_out(shown, listed, embedding.folds, folder)
     unseen = sum(part.fold is None for part in parts)
     log.info("%d unlike normal parts: %d were not trained on, %d were", len(parts), unseen, len(parts) - unseen)
     claim, warnings = make_claim(
         unseen, len(parts), promise.false_reject_rate, promise.confidence, contamination=promise.contamination
     )
-    lots = None if promise.group is None else lots_of([part.path for part in parts], promise.group, arguments.normal)
+    lots = None if promise.group is None else lots_of([part.path for part in parts], promise.group, folder)
     folds, more = folds_of(parts, lots if claim.method == "cross" else None, len(embedding.fold_axes))
     warnings += more
     calibration = Calibration(embedding, choice, config.engine.threads, group)
@@ -88,6 +97,8 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         precision=choice.precision,
         model_sha256=embedding.sha256,
         recipe=config.recipe,
+        camera=camera,
+        distribution=ScoreDistribution.of(scores.tolist(), claim.k),
     )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     details = {
@@ -102,17 +113,36 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         "lots": None if spread is None else {"group": promise.group, **asdict(spread)},
     }
     sha256 = save_profile(config.artifacts, profile, details)
-    write_report(
-        config.artifacts / "report.html",
-        make_report(profile, sha256, warnings, used, scores, now, choice, arguments.normal),
-    )
+    account = account_of(embedding, replace(profile, sha256=sha256), details, used, scores, choice, str(folder))
+    write_report(config.artifacts / "report.html", account)
+    if camera is not None:
+        finished(folder)
     for warning in warnings:
         log.warning("%s", warning)
     say_claim(claim, threshold)
     if spread is not None:
         log.info("  %s: %s", *spread.reading())
     log.info("wrote %s/profile.safetensors, .json (profile %s) and report.html", config.artifacts, sha256[:12])
+    if arguments.json:
+        print(json.dumps(summary(profile, sha256, details), allow_nan=False))  # noqa: T201
     return 0
+
+
+def summary(profile: Profile, sha256: str, details: dict[str, Any]) -> dict[str, Any]:
+    """What `--json` prints: the claim with all its numbers, and the profile's JSON but for the lists of parts."""
+    claim = profile.claim
+    return {
+        "claim": claim.sentence(),
+        **asdict(claim),
+        "guaranteed_rate": claim.guaranteed_rate,
+        "threshold": profile.threshold,
+        "model_sha256": profile.model_sha256,
+        "profile_sha256": sha256,
+        "engine": {"kind": profile.engine_kind, "precision": profile.precision},
+        "input_size": profile.input_size,
+        "recipe": profile.recipe,
+        **{key: value for key, value in details.items() if key not in ("scores", "parts")},
+    }
 
 
 def evenly(ordered: NDArray[np.float64], count: int) -> NDArray[np.float64]:
@@ -175,45 +205,23 @@ def say_claim(claim: Claim, threshold: float) -> None:
         log.info("  %s: %s", what, reading)
 
 
-def make_report(
-    profile: Profile,
-    sha256: str,
-    warnings: list[str],
-    parts: Sequence[Part],
-    scores: NDArray[np.float64],
-    now: str,
-    choice: EngineChoice,
-    where: Path,
-) -> Report:
-    """What the report shows."""
-    claim = profile.claim
-    farthest = []
-    for index in np.argsort(-scores)[:FARTHEST]:
-        thumbnail = np.zeros((THUMBNAIL, THUMBNAIL, 3), np.uint8)
-        fit(read_image(parts[index].path), thumbnail)
-        farthest.append((str(parts[index].path), float(scores[index]), thumbnail))
-    weights = ", ".join(f"{n} {w:.2f}" for n, w in zip(STATISTICS, profile.scorer.fusion.weights, strict=True))
-    facts = [
-        ("date", now),
-        ("normal parts", str(where)),
-        ("method", "split conformal" if claim.method == "split" else "cross-conformal: every part served twice"),
-        ("n, k", f"{claim.n}, {claim.k}"),
-        ("threshold", f"{profile.threshold:.6f}"),
-        ("weights of the statistics", weights),
-        ("engine", f"{choice.kind}, {choice.precision}"),
-        ("input size", f"{profile.input_size} px"),
-        ("recipe", str(profile.recipe)),
-        ("model SHA-256", profile.model_sha256),
-        ("profile SHA-256", sha256),
-        ("senbetsu", __version__),
-    ]
-    return Report(claim.sentence(), claim.readings(), warnings, scores, profile.threshold, farthest, facts)
+def positive(text: str) -> int:
+    """A whole number from 1. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     command = parser("calibrate", "Find centroid, threshold and the claim they support, from normal parts.")
-    command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--normal", type=Path, metavar="DIR", help="pictures of normal parts")
+    source.add_argument("--camera", metavar="NAME", help="take normal parts from this camera of the config, live")
+    command.add_argument(
+        "--count", type=positive, default=500, metavar="N", help="with --camera: how many (default: %(default)s)"
+    )
     command.add_argument(
         "--false-reject-rate", type=float, metavar="R", help="promise: the share of good parts rejected, on average"
     )
@@ -232,6 +240,7 @@ def flags() -> argparse.ArgumentParser:
         "--group", metavar="RULE",
         help="what tells lots apart: a regular expression on paths ('^(lot[0-9]+)_'), a CSV of path,lot, or gap:MINUTES",
     )  # fmt: skip
+    command.add_argument("--json", action="store_true", help="print one JSON object with the claim")
     return command
 
 

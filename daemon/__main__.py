@@ -9,6 +9,7 @@ import sys
 from daemon.service import Daemon, check_config
 from senbetsu.config import Config
 from senbetsu.judge import Judge, load_judge
+from senbetsu.profile import check_camera_binding
 from senbetsu.program import parser, run, set_up_logging, settings_of
 
 log = logging.getLogger("daemon")
@@ -18,7 +19,9 @@ def main(arguments: argparse.Namespace) -> int:
     """The program."""
     config = settings_of(arguments)
     check_config(config)
-    return serve(config, load_judge(config))
+    judge = load_judge(config)
+    check_camera_binding(judge.camera, config)
+    return serve(config, judge)
 
 
 def serve(config: Config, judge: Judge) -> int:

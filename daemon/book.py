@@ -23,6 +23,8 @@ class Look:
     part_id: int | None
     triggered_at_ns: int
     deadline_ns: int
+    run: int = 0
+    """The gate's run, as the trigger's request named it; 0 if it named none."""
 
 
 class AlreadyOpenError(ValueError):
@@ -44,8 +46,9 @@ class Book:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def announce(
-        self, gate: str, cameras: Sequence[str], trigger: int | None, part_id: int | None, now_ns: int, deadline_ns: int
-    ) -> list[Look]:
+        self, gate: str, cameras: Sequence[str], trigger: int | None, part_id: int | None, now_ns: int, deadline_ns: int,
+        run: int = 0,
+    ) -> list[Look]:  # fmt: skip
         """Open one look a camera.
 
         Raises:
@@ -59,7 +62,7 @@ class Book:
                 self._left[key] = len(cameras)
             looks = []
             for camera in cameras:
-                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns)
+                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, run)
                 self._open[look.number] = look
                 self._awaiting.add(look.number)
                 heapq.heappush(self._deadlines, (deadline_ns, look.number))

@@ -1,8 +1,6 @@
 """Outcomes become messages: numbered, published, counted, and kept for those who missed them."""
 
-import json
 import time
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +10,10 @@ from prometheus_client import Counter
 
 from daemon.outcome import Outcome
 from senbetsu.config import Config
-from senbetsu.errors import UserError
-from senbetsu.messages import Answer, Heartbeat, Result, StateChange, encode
+from senbetsu.curve import Curve
+from senbetsu.messages import Answer, Heartbeat, ReplayAnswer, Result, StateChange, encode
 from senbetsu.metrics import Metrics
+from senbetsu.sockets import bound_socket
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
 
@@ -36,24 +35,32 @@ class Identity:
 
 
 class ReplayRing:
-    """The newest results' JSON, by seq; what is older is gone, and said to be."""
+    """The newest results' JSON, by seq; what is older is gone, and said to be. Its memory is bounded by `size`."""
 
     def __init__(self, size: int) -> None:
-        self._payloads: deque[bytes] = deque(maxlen=size)
+        self._size = size
+        self._payloads: list[bytes] = []
         self.newest = 0
 
     def add(self, payload: bytes) -> None:
         """The next seq's."""
-        self._payloads.append(payload)
+        if len(self._payloads) < self._size:
+            self._payloads.append(payload)
+        else:
+            self._payloads[self.newest % self._size] = payload
         self.newest += 1
 
-    def after(self, seq: int) -> tuple[int, list[bytes]]:
-        """How many results after `seq` are lost, and the first of those that are here."""
-        oldest = self.newest - len(self._payloads) + 1
-        lost = max(0, min(oldest, self.newest + 1) - 1 - seq) if seq < self.newest else 0
-        start = max(seq + 1, oldest) - oldest
-        stop = min(start + REPLAY_CHUNK, len(self._payloads))
-        return lost, [self._payloads[i] for i in range(start, stop)]
+    @property
+    def oldest(self) -> int | None:
+        """The oldest seq that is here."""
+        return self.newest - len(self._payloads) + 1 if self._payloads else None
+
+    def after(self, seq: int) -> tuple[int, int, list[bytes]]:
+        """How many results after `seq` are lost, the seq of the first that is here, and it with those that follow."""
+        first = max(seq + 1, self.oldest or 1)
+        lost = max(0, first - 1 - seq)
+        last = min(self.newest, first - 1 + REPLAY_CHUNK)
+        return lost, first, [self._payloads[(number - 1) % self._size] for number in range(first, last + 1)]
 
 
 class Publisher:
@@ -66,6 +73,7 @@ class Publisher:
         identity: Identity,
         simulated: dict[str, bool],
         metrics: Metrics,
+        curve: Curve | None = None,
     ) -> None:
         self._identity = identity
         self._simulated = simulated
@@ -88,7 +96,7 @@ class Publisher:
         self._late = {camera: metrics.counter("deadline_exceeded_total", camera) for camera in simulated}
         self._last_verdict = metrics.gauge("last_verdict_timestamp_seconds")
         self._unacknowledged = metrics.gauge("results_unacknowledged")
-        self.socket = bound_socket(context, zmq.PUB, config.daemon.publish, "daemon.publish")
+        self.socket = bound_socket(context, "publish", config.daemon.publish, "daemon.publish", curve)
 
     def publish(self, outcome: Outcome) -> None:
         """One look's result: exactly one message."""
@@ -101,7 +109,7 @@ class Publisher:
         identity = self._identity
         result = Result(
             instance=identity.instance, epoch=identity.epoch, seq=self.seq, reject_seq=self.reject_seq, gate=look.gate,
-            trigger=look.trigger, part_id=look.part_id, camera=look.camera, frame_id=outcome.frame_id,
+            run=look.run or None, trigger=look.trigger, part_id=look.part_id, camera=look.camera, frame_id=outcome.frame_id,
             verdict=verdict, reason=outcome.reason, score=outcome.score, threshold=identity.threshold,
             metric_distance=outcome.metric_distance, novelty_distance=outcome.novelty_distance,
             triggered_at_ns=None if look.trigger is None else look.triggered_at_ns, exposed_at_ns=outcome.exposed_at_ns,
@@ -147,41 +155,14 @@ class Publisher:
         self.acknowledged = max(self.acknowledged, min(seq, self.seq))
         self._unacknowledged.set(self.seq - self.acknowledged)
 
-    def replay(self, epoch: int, after: int) -> Answer:
+    def replay(self, epoch: int, after: int) -> Answer | ReplayAnswer:
         """Results of this epoch after a seq, as many as fit into one answer."""
         if epoch != self._identity.epoch:
             error = f"epoch {epoch} is over; its results are gone with it. This is epoch {self._identity.epoch}"
             return Answer(False, "replay", {"error": error, "epoch": self._identity.epoch})
-        lost, payloads = self.ring.after(after)
-        results = [json.loads(payload) for payload in payloads]
-        body = {
-            "epoch": epoch,
-            "first": results[0]["seq"] if results else None,
-            "last": results[-1]["seq"] if results else None,
-            "newest": self.seq,
-            "lost": lost,
-            "results": results,
-        }
-        return Answer(True, "replay", body)
+        lost, first, payloads = self.ring.after(after)
+        return ReplayAnswer(epoch, first, lost, self.seq, payloads)
 
 
 def _verdict_of(reason: Reason) -> Verdict:
     return Verdict.PASS if reason is Reason.OK else Verdict.REJECT
-
-
-def bound_socket(context: "zmq.Context[Any]", kind: int, endpoint: str, setting: str) -> "zmq.Socket[bytes]":
-    """A socket that listens. Raises UserError, naming the setting, where the address is taken or not ours."""
-    socket: zmq.Socket[bytes] = context.socket(kind)
-    socket.setsockopt(zmq.LINGER, 500)
-    socket.setsockopt(zmq.IPV6, "[" in endpoint)
-    socket.setsockopt(zmq.SNDHWM, 100_000)
-    socket.setsockopt(zmq.RCVHWM, 10_000)
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close(0)
-        raise UserError(
-            f"{setting} = {endpoint!r}: cannot listen there: {error.strerror}; is another daemon running? "
-            "Else set a free port and an address of this machine"
-        ) from error
-    return socket

@@ -18,20 +18,25 @@ import zmq
 from daemon.batching import BatchPolicy
 from daemon.book import AlreadyOpenError, Book
 from daemon.capture import Capture
+from daemon.drift import DriftWatch
 from daemon.judging import Judging
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
-from daemon.publishing import Identity, Publisher, bound_socket
+from daemon.publishing import Identity, Publisher
 from daemon.queue import FrameQueue
 from senbetsu import __version__
 from senbetsu.camera import open_camera
 from senbetsu.config import Config
+from senbetsu.curve import server_curve
 from senbetsu.errors import UserError
 from senbetsu.judge import Judge
 from senbetsu.messages import (
+    MINOR,
+    SCHEMA,
     AckRequest,
     Answer,
     MessageError,
+    ReplayAnswer,
     ReplayRequest,
     StateRequest,
     TriggerRequest,
@@ -39,6 +44,7 @@ from senbetsu.messages import (
 )
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
+from senbetsu.sockets import bound_socket
 from senbetsu.states import ACCEPTS_TRIGGERS, State
 from senbetsu.verdict import Reason, Verdict
 
@@ -104,8 +110,10 @@ class Daemon:
         }
         self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
         self._state_gauge = self.metrics.gauge("state")
+        self._drift = DriftWatch(judge.distribution, config, self.metrics)
 
         self._context: zmq.Context[Any] = zmq.Context()
+        self._curve = server_curve(self._context, config)
         self._identity = Identity(
             config.instance,
             new_epoch(),
@@ -116,8 +124,8 @@ class Daemon:
             judge.threshold,
         )
         simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
-        self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics)
-        self._router = bound_socket(self._context, zmq.ROUTER, config.daemon.request, "daemon.request")
+        self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics, self._curve)
+        self._router = bound_socket(self._context, "request", config.daemon.request, "daemon.request", self._curve)
         self.metrics.serve(config.daemon.metrics_host, config.daemon.metrics_port, "daemon.metrics_port")
 
     def _tell_what_judges(self) -> None:
@@ -179,6 +187,7 @@ class Daemon:
         for outcome in self._outbox.drain():
             self._last_part_ns = time.monotonic_ns()
             self._publisher.publish(outcome)
+            self._drift.see(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:
         for look in self._book.overdue(now_ns - OVERDUE_GRACE_NS):
@@ -206,6 +215,7 @@ class Daemon:
         silent = self._progress.silent_cameras(now_ns)
         lost = [name for name, capture in self._captures.items() if capture.fault is not None or name in silent]
         detail = "".join(f"; camera {name}: {self._captures[name].fault or 'silent'}" for name in lost)
+        detail += self._drift.detail
         if len(lost) == len(self._captures):
             return State.HELD, f"no camera delivers{detail}"
         if all(capture.ended.is_set() for capture in self._captures.values()) and not self._book:
@@ -233,7 +243,7 @@ class Daemon:
             self._router.send_multipart([*envelope, answer.encode()])
         return True
 
-    def _answer(self, payload: bytes) -> Answer:
+    def _answer(self, payload: bytes) -> Answer | ReplayAnswer:
         try:
             request = decode_request(payload)
         except MessageError as error:
@@ -255,9 +265,11 @@ class Daemon:
 
     def _state_body(self) -> dict[str, Any]:
         identity = self._identity
+        publisher = self._publisher
         return {
-            "instance": identity.instance, "epoch": identity.epoch,
-            "seq": self._publisher.seq, "state": self._state.name, "detail": self._detail,
+            "schema": SCHEMA, "minor": MINOR, "instance": identity.instance, "epoch": identity.epoch,
+            "seq": publisher.seq, "oldest": publisher.ring.oldest, "reject_seq": publisher.reject_seq,
+            "acknowledged": publisher.acknowledged, "state": self._state.name, "detail": self._detail,
             "recipe": identity.recipe, "model_sha256": identity.model_sha256, "profile_sha256": identity.profile_sha256,
         }  # fmt: skip
 
@@ -275,7 +287,9 @@ class Daemon:
         deadline_ns = now_ns + round(request.deadline_ms * 1e6)
         names = [camera.name for camera in cameras]
         try:
-            looks = self._book.announce(request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns)
+            looks = self._book.announce(
+                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, request.run or 0
+            )
         except AlreadyOpenError as error:
             return refuse(Reason.BAD_TRIGGER, str(error))
         for look in looks:
@@ -338,6 +352,8 @@ class Daemon:
     def _close(self) -> None:
         self._publisher.socket.close()
         self._router.close()
+        if self._curve is not None:
+            self._curve.close()
         self._context.term()
 
 

@@ -5,22 +5,25 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evaluate.page import write_evaluation
+from evaluate.trade import HOW_TO_SET, aligned, curve, share_of, trade, trade_table
 from senbetsu.artifacts import load_artifact
 from senbetsu.auroc import auroc
 from senbetsu.config import Config
-from senbetsu.conformal import DEFAULT_CONFIDENCE, proportion_interval
+from senbetsu.conformal import DEFAULT_CONFIDENCE
 from senbetsu.embedding import load_embedding
+from senbetsu.files import check_writable
 from senbetsu.images import content_sha256, find_images, images_by_kind, read_bytes
 from senbetsu.judge import load_judge
 from senbetsu.pictures import PictureScore, score_pictures
 from senbetsu.profile import NAME as PROFILE
 from senbetsu.program import parser, run, set_up_logging, settings_of
-from senbetsu.verdict import Verdict
 
 log = logging.getLogger("evaluate")
 
@@ -31,6 +34,8 @@ PROVEN_FROM = 20
 def main(arguments: argparse.Namespace) -> int:
     """The program."""
     config = settings_of(arguments)
+    if arguments.output is not None:
+        check_writable(arguments.output)
     normal_paths = find_images([arguments.normal])
     kinds = images_by_kind(arguments.defects)
     judge = load_judge(config)
@@ -38,7 +43,13 @@ def main(arguments: argparse.Namespace) -> int:
     defects = {kind: list(score_pictures(judge.engine, paths, f"defects: {kind}")) for kind, paths in kinds.items()}
     report = measure(normals, defects, judge.threshold)
     report["normal"]["used_before"] = used_before(normal_paths, config)
-    report["claim"] = load_artifact(config.artifacts, PROFILE, "calibrate")[1]["claim_sentence"]
+    profile = load_artifact(config.artifacts, PROFILE, "calibrate")[1]
+    report["claim"] = profile["claim_sentence"]
+    rows = trade(normals, defects, judge.threshold, profile["scores"], profile["claim"]["method"])
+    report["trade"] = [asdict(row) for row in rows]
+    if arguments.output is not None:
+        write_evaluation(arguments.output, report, table(report), rows, curve(normals, defects))
+        log.info("wrote evaluation.html, evaluation.json and trade.png into %s", arguments.output)
     if arguments.json:
         print(json.dumps(report, indent=1, allow_nan=False))  # noqa: T201
     else:
@@ -64,13 +75,8 @@ def measure(
 
 
 def _rejected(results: Sequence[PictureScore], threshold: float) -> dict[str, Any]:
-    rejected = sum(result.decide(threshold)[0] is Verdict.REJECT for result in results)
-    low, high = proportion_interval(rejected, len(results))
     return {
-        "parts": len(results),
-        "rejected": rejected,
-        "rate": rejected / len(results),
-        "interval": [low, high],
+        **asdict(share_of(results, threshold)),
         "confidence": DEFAULT_CONFIDENCE,
         "unreadable": sum(result.error is not None for result in results),
         "proven": len(results) >= PROVEN_FROM,
@@ -95,14 +101,13 @@ def used_before(paths: Sequence[Path], config: Config) -> int:
 
 def table(report: dict[str, Any]) -> str:
     """The figures for a person."""
-    rows: list[tuple[str, ...]] = [("", "parts", "rejected", "share", "95 % interval", "AUROC")]
+    rows: list[tuple[str, ...]] = [("", "parts", "rejected", "share", "95 % interval", "AUROC", "")]
     rows.append(_row("normal: false rejects", report["normal"], None))
     for kind, figures in report["kinds"].items():
         rows.append(_row(f"{kind}: found", figures, figures["auroc"]))
     if len(report["kinds"]) > 1:
         rows.append(_row("all defects: found", report["defects"], report["auroc"]))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     lines += ["", f"claim: {report['claim']}"]
     used = report["normal"]["used_before"]
     if used:
@@ -110,6 +115,13 @@ def table(report: dict[str, Any]) -> str:
             f"{used} of the {report['normal']['parts']} normal pictures were trained on or calibrated with: on these, false "
             "rejects look too good; evaluate on parts that nothing has seen"
         )
+    lines += [
+        "",
+        "false rejects against defects found, over thresholds:",
+        *trade_table(report["trade"]),
+        "",
+        HOW_TO_SET,
+    ]
     few = [kind for kind, figures in report["kinds"].items() if not figures["proven"]]
     if few:
         lines.append(f"not proven (fewer than {PROVEN_FROM} seen): {', '.join(few)}")
@@ -125,6 +137,7 @@ def _row(name: str, figures: dict[str, Any], area: float | None) -> tuple[str, .
         f"{figures['rate']:.1%}",
         f"{low:.1%} to {high:.1%}",
         "" if area is None else f"{area:.4f}",
+        "" if figures["proven"] else "not proven",
     )
 
 
@@ -134,6 +147,9 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument("--normal", type=Path, required=True, metavar="DIR", help="pictures of normal parts")
     command.add_argument(
         "--defects", type=Path, required=True, metavar="DIR", help="pictures of defects, one folder a kind"
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="write evaluation.html, evaluation.json and trade.png there"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     return command

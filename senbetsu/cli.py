@@ -10,9 +10,11 @@ PROGRAMS = {
     "calibrate": "find centroid, threshold and the claim they support, from normal parts",
     "score": "judge pictures; one line of JSON each",
     "evaluate": "measure defects found and good parts rejected, on parts whose kind is known",
+    "recheck": "at shift start: every known bad part must be rejected, every golden one pass",
     "daemon": "watch the line: camera, batches, verdicts, ZeroMQ",
     "bridge": "pass the verdicts to a PLC (Modbus TCP), failing safe",
     "bench": "measure what this PC carries, with or without camera and artefacts",
+    "keys": "make keys for ZeroMQ addresses that other machines reach",
     "simulated-plc": "a PLC to try the line with",
 }
 

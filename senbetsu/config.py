@@ -209,6 +209,10 @@ class DaemonSection(Section):
     """When no part came for this long, the engine judges a stored frame whose score is known."""
     engine_stall_ms: Annotated[float, Field(gt=0, le=600_000)] = 2000.0
     """An engine that is busy with one batch for longer is in fault."""
+    drift_window: Annotated[int, Field(ge=50, le=100_000)] = 250
+    """Passed parts that are compared with the calibration's scores at a time."""
+    drift_false_alarm_parts: Annotated[int, Field(ge=1000, le=10**9)] = 1_000_000
+    """On average so many parts between two false alarms of drift."""
 
 
 class OpcUaSection(Section):
@@ -295,7 +299,7 @@ class BridgeSection(Section):
     modbus_host: str = "127.0.0.1"
     modbus_port: Port = 5020
     modbus_allowed: tuple[Network, ...] = ()
-    """Addresses or networks of the clients that are let in; none: all that reach the port."""
+    """Addresses or networks of the clients that are let in; none: this PC alone. Needed for any modbus_host but 127.0.0.1."""
     modbus_clients: Annotated[int, Field(ge=1, le=256)] = 8
     """Most connections at once. One more takes the place of whoever was silent for the longest, but not of a live writer."""
     modbus_idle_ms: Annotated[float, Field(ge=1000, le=3_600_000)] = 30_000.0
@@ -312,6 +316,29 @@ class BridgeSection(Section):
     opcua: OpcUaSection = OpcUaSection()
     client: PlcClientSection = PlcClientSection()
     digital: DigitalSection = DigitalSection()
+
+
+class JournalSection(Section):
+    """The bridge's record of every result and every decision, in an SQLite file."""
+
+    enabled: bool = True
+    file: Path | None = None
+    """The record; two files beside it belong to it. Left out: journal.sqlite in bridge.state_dir."""
+    batch_ms: Annotated[float, Field(ge=10, le=10_000)] = 250.0
+    """Rows are written this often: what a killed bridge may lack."""
+    queue_rows: Annotated[int, Field(ge=100, le=10_000_000)] = 50_000
+    """Rows that wait while the disk is slow or full; those beyond are dropped, counted, and the gap is marked."""
+    keep_days: Annotated[float, Field(gt=0, le=100_000)] = 90.0
+    """Older rows are deleted, a few at a time."""
+    max_mib: Annotated[float, Field(ge=1, le=10_000_000)] = 4096.0
+    """Largest file, MiB (2^20 bytes): beyond it the oldest rows are deleted."""
+
+
+class SecuritySection(Section):
+    """Who may connect."""
+
+    keys_dir: Path | None = None
+    """Folder of CURVE keys, made by `senbetsu keys`; needed for any ZeroMQ address but this PC's own."""
 
 
 class Config(Section):
@@ -331,6 +358,8 @@ class Config(Section):
     gates: tuple[GateSection, ...] = ()
     daemon: DaemonSection = DaemonSection()
     bridge: BridgeSection = BridgeSection()
+    journal: JournalSection = JournalSection()
+    security: SecuritySection = SecuritySection()
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> Self:

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -117,6 +118,39 @@ def draw_feature_space(
         UserError: the file cannot be written.
     """
     write_atomically(path, png_of(feature_space(before, after, labels, centroid_label)))
+
+
+def project(
+    vectors: NDArray[np.floating], centroid: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, D) and the centroid (D,) in the plane of `principal_plane`: (N, 2) and (2,)."""
+    everything = np.concatenate([np.asarray(vectors, np.float64), np.asarray(centroid, np.float64)[None]])
+    points, _, _ = principal_plane(everything, np.ones(len(everything), bool))
+    return points[:-1], points[-1]
+
+
+def parts_in_space(
+    points: NDArray[np.floating],
+    centroid: NDArray[np.floating],
+    pictures: Sequence[tuple[NDArray[np.floating], Picture]],
+) -> Figure:
+    """Parts (N, 2) in a plane with their centroid (2,), and some of them as pictures (where, BGR)."""
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(points[:, 0], points[:, 1], s=9, alpha=0.55, linewidths=0, color=NORMAL_COLOUR)
+    for where, picture in pictures:
+        image = OffsetImage(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), zoom=34 / max(picture.shape[:2]))
+        frame = {"edgecolor": DEFECT_COLOUR, "linewidth": 0.8}
+        axes.add_artist(AnnotationBbox(image, (float(where[0]), float(where[1])), pad=0.05, bboxprops=frame))
+    axes.scatter(
+        centroid[0], centroid[1], marker="X", s=130, color="white", edgecolors=LINE_COLOUR, linewidths=1.6, zorder=9
+    )
+    axes.margins(0.1)
+    axes.set_xlabel("first direction")
+    axes.set_ylabel("second direction")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return figure
 
 
 def score_histogram(

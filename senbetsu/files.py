@@ -42,6 +42,37 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from error
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line (without its end) to a journal, and have it on the disk before returning.
+
+    What a power cut left of an unfinished line stays a line of its own.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        with path.open("ab+") as file:
+            torn = False
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+            file.write((b"\n" if torn else b"") + line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a folder with write permission and free space"
+        ) from error
+
+
 def check_writable(folder: Path) -> None:
     """Find out before the work, not after it, whether its result can be written. Makes the folder.
 

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from senbetsu.errors import ImageError, UserError
 from senbetsu.truncation import JPEG_SIGNATURE, PNG_SIGNATURE, is_webp, jpeg_end, what_is_missing
 
+PREPROCESSING = 1
+"""Number of the way from a frame to the network's input (`fit`). A change that alters a picture raises it: what was
+calibrated before is then refused."""
+
 SUFFIXES = frozenset(
     (
         ".png", ".jpg", ".jpeg", ".jpe", ".jp2", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif", ".gif",

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from senbetsu.config import Config
+from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine
-from senbetsu.profile import check_binding, load_profile
+from senbetsu.profile import CameraBinding, check_binding, load_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class Judge:
     """Normal parts behind the threshold."""
     false_reject_bound: float
     """Share of good parts rejected, as claimed."""
+    distribution: ScoreDistribution | None = None
+    """Of the calibration's scores; None: drift cannot be watched for."""
+    camera: CameraBinding | None = None
+    """The camera that took the calibration's parts; None: they came from a folder."""
 
 
 def load_judge(config: Config) -> Judge:
@@ -36,4 +41,12 @@ def load_judge(config: Config) -> Judge:
     sizes = batch_sizes_up_to(config.engine.max_batch)
     engine = build_engine(profile.scorer, embedding.backbone, choice, config.engine.threads, sizes)
     claim = profile.claim
-    return Judge(engine, profile.threshold, profile.model_sha256, profile.sha256, claim.n, claim.headline_rate)
+    return Judge(
+        engine,
+        profile.threshold,
+        profile.model_sha256,
+        profile.sha256,
+        claim.n,
+        claim.headline_rate,
+        profile.distribution,
+    )

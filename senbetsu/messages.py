@@ -3,18 +3,40 @@
 A published message has two frames, the topic and one JSON object (UTF-8; a number that is not finite is null).
 Result topics end in a dot after the camera's name, so that a subscription to `cam1` does not match `cam10`.
 Decoding checks every field: what does not fit raises `MessageError`, and whoever hears it rejects the part.
+
+The types here are the contract: docs/contract.md and docs/contract.schema.json are generated from them. Its version is
+`SCHEMA.MINOR`. A field that is added raises the minor number: who does not know it ignores it. What would be read
+wrongly by who does not know of it raises `SCHEMA`, which is in every published message: another number is refused.
 """
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
+from senbetsu.message_fields import (
+    EPOCH_LIMIT,
+    NANOSECONDS,
+    Boolean,
+    Field,
+    Integer,
+    Member,
+    MessageError,
+    Number,
+    Objects,
+    Text,
+    fields_of,
+    read_fields,
+    read_object,
+    told,
+)
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
 
-SCHEMA = 1
+__all__ = ["EPOCH_LIMIT", "MessageError"]
+
+SCHEMA, MINOR = 1, 1
 TOPIC_REJECT = "result.reject."
 TOPIC_PASS = "result.pass."
 TOPIC_RESULT = "result."
@@ -22,51 +44,73 @@ TOPIC_HEARTBEAT = "heartbeat."
 TOPIC_STATE = "state."
 
 TRIGGER_MODULUS = 65536
-EPOCH_LIMIT = 1 << 53
 MAX_ITEMS = 16
+MAX_RUN = 65535
 
-_Member = TypeVar("_Member", Verdict, Reason, State)
-
-
-class MessageError(ValueError):
-    """A message is not what the contract says."""
+_SCHEMA = told("major version of this contract; another number is refused", Integer(SCHEMA, SCHEMA))
+_INSTANCE = told("the line's name, from its config", Text())
+_EPOCH = told("one start of the daemon; a later start has a greater number", Integer(1))
+_SEQ = told("number of the newest result of this epoch, 0 if there was none", Integer())
+_SENT = told("when it was sent: nanoseconds, CLOCK_MONOTONIC", Integer(0, NANOSECONDS))
+_BOOT = told("one start of the operating system: monotonic times of another are not to be compared", Text())
+_GATE = told("the gate that the part goes to", Text())
+_PART = told("the PLC's own number of the part", Integer(0, 0xFFFF_FFFF, optional=True))
+_RUN = told(
+    "run of the gate in which the trigger was announced; null if the request named none",
+    Integer(1, MAX_RUN, optional=True),
+    since=1,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One look at one part: one camera's view of one item. Field meanings are those of the message contract.
+    """One look at one part: one camera's view of one item.
 
-    `*_at_ns` are CLOCK_MONOTONIC nanoseconds of the daemon's machine; across machines only differences mean anything.
-    Scores are dimensionless; NaN where nothing was measured.
+    Scores are dimensionless; NaN, null in JSON, where nothing was measured.
     """
 
-    schema: int = SCHEMA
-    instance: str
-    epoch: int
-    seq: int
-    reject_seq: int
-    gate: str
-    trigger: int | None
-    part_id: int | None
-    camera: str
-    frame_id: int | None
-    item: int = 0
-    items: int = 1
-    verdict: Verdict
-    reason: Reason
-    score: float
-    threshold: float
-    metric_distance: float
-    novelty_distance: float
-    triggered_at_ns: int | None
-    exposed_at_ns: int | None
-    decided_at_ns: int
-    boot_id: str
-    wall_time: str
-    recipe: int
-    model_sha256: str
-    profile_sha256: str
-    simulated: bool
+    schema: int = field(default=SCHEMA, metadata=_SCHEMA)
+    instance: str = field(metadata=_INSTANCE)
+    epoch: int = field(metadata=_EPOCH)
+    seq: int = field(metadata=told("number of the result, from 1, one more with each result of the epoch", Integer(1)))
+    reject_seq: int = field(metadata=told("rejects of the epoch so far, for who hears those alone", Integer()))
+    gate: str = field(metadata=_GATE)
+    run: int | None = field(default=None, metadata=_RUN)
+    trigger: int | None = field(
+        metadata=told("number of the part's trigger; null in free run", Integer(0, TRIGGER_MODULUS - 1, optional=True))
+    )
+    part_id: int | None = field(metadata=_PART)
+    camera: str = field(metadata=told("the camera that looked", Text()))
+    frame_id: int | None = field(
+        metadata=told("number of the camera's frame; null without one", Integer(optional=True))
+    )
+    item: int = field(default=0, metadata=told("which item of the frame, less than `items`", Integer(0, MAX_ITEMS - 1)))
+    items: int = field(default=1, metadata=told("how many items the frame held", Integer(1, MAX_ITEMS)))
+    verdict: Verdict = field(metadata=told("PASS only with reason OK, and OK only with PASS", Member(Verdict)))
+    reason: Reason = field(metadata=told("why; see the table of reasons", Member(Reason)))
+    score: float = field(metadata=told("distance from the normal parts; null where nothing was measured", Number()))
+    threshold: float = field(metadata=told("largest score that passes", Number()))
+    metric_distance: float = field(metadata=told("the learned distance alone", Number()))
+    novelty_distance: float = field(metadata=told("the distance of the frozen features alone", Number()))
+    triggered_at_ns: int | None = field(
+        metadata=told(
+            "when the daemon took the trigger: nanoseconds, CLOCK_MONOTONIC", Integer(0, NANOSECONDS, optional=True)
+        )
+    )
+    exposed_at_ns: int | None = field(
+        metadata=told(
+            "when the frame was exposed: nanoseconds, CLOCK_MONOTONIC", Integer(0, NANOSECONDS, optional=True)
+        )
+    )
+    decided_at_ns: int = field(
+        metadata=told("when it was decided: nanoseconds, CLOCK_MONOTONIC", Integer(0, NANOSECONDS))
+    )
+    boot_id: str = field(metadata=_BOOT)
+    wall_time: str = field(metadata=told("date and time of the decision, RFC 3339", Text()))
+    recipe: int = field(metadata=told("the recipe it was judged by", Integer(0, 65535)))
+    model_sha256: str = field(metadata=told("SHA-256 of the embedding that measured", Text()))
+    profile_sha256: str = field(metadata=told("SHA-256 of the profile that judged", Text()))
+    simulated: bool = field(metadata=told("the frame came from a file", Boolean()))
 
     def __post_init__(self) -> None:
         if (self.verdict is Verdict.PASS) != (self.reason is Reason.OK):
@@ -88,61 +132,65 @@ class Result:
 class Heartbeat:
     """Sent every 100 ms, only while the cameras and the engine are proven; shows a lost last result by its `seq`."""
 
-    schema: int = SCHEMA
-    instance: str
-    epoch: int
-    seq: int
-    counter: int
-    state: State
-    sent_at_ns: int
-    boot_id: str
+    schema: int = field(default=SCHEMA, metadata=_SCHEMA)
+    instance: str = field(metadata=_INSTANCE)
+    epoch: int = field(metadata=_EPOCH)
+    seq: int = field(metadata=_SEQ)
+    counter: int = field(metadata=told("one more with each heartbeat", Integer()))
+    state: State = field(metadata=told("the daemon's state", Member(State)))
+    sent_at_ns: int = field(metadata=_SENT)
+    boot_id: str = field(metadata=_BOOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
     """Sent when the daemon's state changes."""
 
-    schema: int = SCHEMA
-    instance: str
-    epoch: int
-    seq: int
-    state: State
-    detail: str
-    sent_at_ns: int
+    schema: int = field(default=SCHEMA, metadata=_SCHEMA)
+    instance: str = field(metadata=_INSTANCE)
+    epoch: int = field(metadata=_EPOCH)
+    seq: int = field(metadata=_SEQ)
+    state: State = field(metadata=told("the daemon's state", Member(State)))
+    detail: str = field(metadata=told("why, for people", Text()))
+    sent_at_ns: int = field(metadata=_SENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerRequest:
     """Announce one part: every look that the gate expects of it gets exactly one result."""
 
-    gate: str
-    trigger: int
-    part_id: int | None
-    deadline_ms: float
+    gate: str = field(metadata=_GATE)
+    run: int | None = field(default=None, metadata=_RUN)
+    trigger: int = field(metadata=told("number of the part's trigger", Integer(0, TRIGGER_MODULUS - 1)))
+    part_id: int | None = field(metadata=_PART)
+    deadline_ms: float = field(
+        metadata=told("from now to the verdict, milliseconds", Number(or_nan=False, over=0, most=60_000))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRequest:
     """Ask again for the results of `epoch` with a `seq` greater than `after`."""
 
-    epoch: int
-    after: int
+    epoch: int = field(metadata=_EPOCH)
+    after: int = field(metadata=told("the newest result that is not asked for", Integer()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AckRequest:
     """Every result of `epoch` up to and including `seq` has been taken over."""
 
-    epoch: int
-    seq: int
+    epoch: int = field(metadata=_EPOCH)
+    seq: int = field(metadata=told("the newest result that was taken over, with all before it", Integer()))
 
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """Ask for the daemon's state, epoch and newest seq."""
+    """Ask for a snapshot of the daemon: what who comes late has to know."""
 
 
 Request = TriggerRequest | ReplayRequest | AckRequest | StateRequest
+Published = Result | Heartbeat | StateChange
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -157,7 +205,7 @@ def _json(document: Mapping[str, Any]) -> bytes:
     ).encode()
 
 
-def encode(message: Result | Heartbeat | StateChange) -> tuple[bytes, bytes]:
+def encode(message: Published) -> tuple[bytes, bytes]:
     """The two frames of a published message: topic, JSON. Enumerations travel as their name."""
     # dataclasses.asdict copies every value deeply, which took half the time; these are all immutable.
     document = {name: getattr(message, name) for name in message.__slots__}
@@ -175,165 +223,101 @@ def encode(message: Result | Heartbeat | StateChange) -> tuple[bytes, bytes]:
     return topic.encode(), _json(document)
 
 
-class _Reader:
-    """Takes typed fields out of one JSON object, and says which field does not fit."""
-
-    def __init__(self, payload: bytes) -> None:
-        try:
-            document = json.loads(payload)
-        except (ValueError, RecursionError) as error:
-            raise MessageError(f"not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise MessageError("not a JSON object")
-        self.document: dict[str, Any] = document
-
-    def integer(self, key: str, low: int = 0, high: int = EPOCH_LIMIT - 1) -> int:
-        value = self.document.get(key)
-        if type(value) is not int or not low <= value <= high:
-            raise MessageError(f"{key}: expected an integer from {low} to {high}, found {value!r}")
-        return value
-
-    def optional_integer(self, key: str, low: int = 0, high: int = EPOCH_LIMIT - 1) -> int | None:
-        return None if self.document.get(key) is None else self.integer(key, low, high)
-
-    def number(self, key: str) -> float:
-        value = self.document.get(key)
-        if value is None:
-            return math.nan
-        if type(value) not in (int, float):
-            raise MessageError(f"{key}: expected a number or null, found {value!r}")
-        return float(value)
-
-    def text(self, key: str) -> str:
-        value = self.document.get(key)
-        if not isinstance(value, str):
-            raise MessageError(f"{key}: expected a text, found {value!r}")
-        return value
-
-    def boolean(self, key: str) -> bool:
-        value = self.document.get(key)
-        if not isinstance(value, bool):
-            raise MessageError(f"{key}: expected true or false, found {value!r}")
-        return value
-
-    def member(self, key: str, kind: type[_Member]) -> _Member:
-        name = self.text(key)
-        try:
-            return kind[name]
-        except KeyError:
-            raise MessageError(f"{key}: {name!r} is not one of {', '.join(kind.__members__)}") from None
-
-    def schema(self) -> int:
-        return self.integer("schema", SCHEMA, SCHEMA)
-
-
-def decode_result(payload: bytes) -> Result:
-    """Read one result's JSON frame.
+def decode_result(payload: bytes | Mapping[str, Any]) -> Result:
+    """Read one result: its JSON frame, or the object that a replay brought.
 
     Raises:
         MessageError: a field is missing or does not fit, or PASS comes with a reason other than OK.
     """
-    read = _Reader(payload)
-    return Result(
-        schema=read.schema(),
-        instance=read.text("instance"),
-        epoch=read.integer("epoch", 1),
-        seq=read.integer("seq", 1),
-        reject_seq=read.integer("reject_seq"),
-        gate=read.text("gate"),
-        trigger=read.optional_integer("trigger", 0, TRIGGER_MODULUS - 1),
-        part_id=read.optional_integer("part_id", 0, 0xFFFF_FFFF),
-        camera=read.text("camera"),
-        frame_id=read.optional_integer("frame_id"),
-        item=read.integer("item", 0, MAX_ITEMS - 1),
-        items=read.integer("items", 1, MAX_ITEMS),
-        verdict=read.member("verdict", Verdict),
-        reason=read.member("reason", Reason),
-        score=read.number("score"),
-        threshold=read.number("threshold"),
-        metric_distance=read.number("metric_distance"),
-        novelty_distance=read.number("novelty_distance"),
-        triggered_at_ns=read.optional_integer("triggered_at_ns", 0, 1 << 63),
-        exposed_at_ns=read.optional_integer("exposed_at_ns", 0, 1 << 63),
-        decided_at_ns=read.integer("decided_at_ns", 0, 1 << 63),
-        boot_id=read.text("boot_id"),
-        wall_time=read.text("wall_time"),
-        recipe=read.integer("recipe", 0, 65535),
-        model_sha256=read.text("model_sha256"),
-        profile_sha256=read.text("profile_sha256"),
-        simulated=read.boolean("simulated"),
-    )
+    document = payload if isinstance(payload, Mapping) else read_object(payload)
+    return Result(**read_fields(Result, document))
 
 
 def decode_heartbeat(payload: bytes) -> Heartbeat:
     """Read one heartbeat's JSON frame. Raises MessageError where it does not fit."""
-    read = _Reader(payload)
-    return Heartbeat(
-        schema=read.schema(),
-        instance=read.text("instance"),
-        epoch=read.integer("epoch", 1),
-        seq=read.integer("seq"),
-        counter=read.integer("counter"),
-        state=read.member("state", State),
-        sent_at_ns=read.integer("sent_at_ns", 0, 1 << 63),
-        boot_id=read.text("boot_id"),
-    )
+    return Heartbeat(**read_fields(Heartbeat, read_object(payload)))
 
 
 def decode_state(payload: bytes) -> StateChange:
     """Read one state change's JSON frame. Raises MessageError where it does not fit."""
-    read = _Reader(payload)
-    return StateChange(
-        schema=read.schema(),
-        instance=read.text("instance"),
-        epoch=read.integer("epoch", 1),
-        seq=read.integer("seq"),
-        state=read.member("state", State),
-        detail=read.text("detail"),
-        sent_at_ns=read.integer("sent_at_ns", 0, 1 << 63),
-    )
+    return StateChange(**read_fields(StateChange, read_object(payload)))
+
+
+OPERATIONS: dict[str, type[Request]] = {
+    "trigger": TriggerRequest,
+    "replay": ReplayRequest,
+    "ack": AckRequest,
+    "state": StateRequest,
+}
+_NAMES = {kind: name for name, kind in OPERATIONS.items()}
 
 
 def decode_request(payload: bytes) -> Request:
     """Read one request. Raises MessageError, whose text is the answer's `error`."""
-    read = _Reader(payload)
-    match read.text("op"):
-        case "trigger":
-            deadline_ms = read.number("deadline_ms")
-            if not 0 < deadline_ms <= 60_000:
-                raise MessageError(f"deadline_ms: expected 0 < deadline_ms <= 60000, found {deadline_ms}")
-            return TriggerRequest(
-                gate=read.text("gate"),
-                trigger=read.integer("trigger", 0, TRIGGER_MODULUS - 1),
-                part_id=read.optional_integer("part_id", 0, 0xFFFF_FFFF),
-                deadline_ms=deadline_ms,
-            )
-        case "replay":
-            return ReplayRequest(epoch=read.integer("epoch", 1), after=read.integer("after"))
-        case "ack":
-            return AckRequest(epoch=read.integer("epoch", 1), seq=read.integer("seq"))
-        case "state":
-            return StateRequest()
-        case other:
-            raise MessageError(f"op: {other!r} is not one of trigger, replay, ack, state")
-
-
-_OPERATIONS = {TriggerRequest: "trigger", ReplayRequest: "replay", AckRequest: "ack", StateRequest: "state"}
+    document = read_object(payload)
+    name = Text().read("op", document.get("op"))
+    if name not in OPERATIONS:
+        raise MessageError(f"op: {name[:60]!r} is not one of {', '.join(OPERATIONS)}")
+    kind = OPERATIONS[name]
+    return kind(**read_fields(kind, document, may_lack=True))
 
 
 def encode_request(request: Request) -> bytes:
     """The JSON of one request."""
-    return _json({"op": _OPERATIONS[type(request)], **asdict(request)})
+    return _json({"op": _NAMES[type(request)], **asdict(request)})
+
+
+ANSWERS: dict[str, tuple[Field, ...]] = {
+    "trigger": (
+        Field("gate", Text(), "as asked"),
+        Field("trigger", Integer(0, TRIGGER_MODULUS - 1), "as asked"),
+        Field("epoch", Integer(1), "the daemon's epoch"),
+        Field(
+            "looks",
+            Objects(
+                {
+                    "type": "object",
+                    "properties": {"camera": {"type": "string"}, "items": {"type": "integer"}},
+                    "required": ["camera", "items"],
+                }
+            ),
+            "the looks to expect: `camera` and how many `items` each",
+        ),
+    ),
+    "replay": (
+        Field("epoch", Integer(1), "as asked"),
+        Field("first", Integer(1, optional=True), "seq of the first result in `results`; null if there is none"),
+        Field("last", Integer(1, optional=True), "seq of the last one"),
+        Field("newest", Integer(), "seq of the newest result there is: if `last` is less, ask again after `last`"),
+        Field("lost", Integer(), "results after `after` that are kept no longer"),
+        Field("results", Objects("Result"), "as they were published, in order, at most 256"),
+    ),
+    "ack": (
+        Field("epoch", Integer(1), "as asked"),
+        Field("seq", Integer(), "the newest result that was acknowledged"),
+    ),
+    "state": (
+        Field("schema", Integer(SCHEMA, SCHEMA), "major version of this contract"),
+        Field("minor", Integer(), "minor version of this contract"),
+        Field("instance", Text(), "the line's name"),
+        Field("epoch", Integer(1), "the daemon's epoch"),
+        Field("seq", Integer(), "newest result"),
+        Field("oldest", Integer(optional=True), "oldest result that a replay can bring; null if there is none"),
+        Field("reject_seq", Integer(), "rejects so far"),
+        Field("acknowledged", Integer(), "newest result that was acknowledged"),
+        Field("state", Member(State), "the daemon's state"),
+        Field("detail", Text(), "why, for people"),
+        Field("recipe", Integer(0, 65535), "the active recipe"),
+        Field("model_sha256", Text(), "what measures"),
+        Field("profile_sha256", Text(), "what judges"),
+    ),
+}
+"""Beside `ok` true and `op`. Not ok: `error` for people; for a trigger also gate, trigger and the reason's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the daemon says to a request: `ok`, the `op` it answers, and what belongs to it in `body`.
-
-    Bodies: trigger {gate, trigger, epoch, looks: [{camera, items}]}; replay {epoch, first, last, lost, results};
-    ack {epoch, seq}; state {instance, epoch, seq, state, recipe, model_sha256, profile_sha256}; not ok
-    {error}, for a trigger with its {gate, trigger} and the name of the {reason}.
-    """
+    """What the daemon says to a request: `ok`, the `op` it answers, and what belongs to it in `body` (see ANSWERS)."""
 
     ok: bool
     op: str
@@ -345,11 +329,38 @@ class Answer:
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """Raises MessageError where `ok` or `op` is missing."""
-        read = _Reader(payload)
-        return cls(
-            read.boolean("ok"), read.text("op"), {k: v for k, v in read.document.items() if k not in ("ok", "op")}
-        )
+        """Raises MessageError where `ok` or `op` is missing, or what belongs to an `ok` does not fit."""
+        document = read_object(payload)
+        ok = Boolean().read("ok", document.pop("ok", None))
+        op = Text().read("op", document.pop("op", None))
+        return cls(ok, op, document)
+
+    def field(self, name: str) -> Any:
+        """One field of the body of an answer that is ok. Raises MessageError where it is missing or does not fit."""
+        kind = next(field.kind for field in ANSWERS[self.op] if field.name == name)
+        return kind.read(name, self.body.get(name))
 
 
-RESULT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Result))
+@dataclass(frozen=True, slots=True)
+class ReplayAnswer:
+    """The answer to a replay, made of results as they were published: nothing is read or written anew."""
+
+    epoch: int
+    first: int
+    lost: int
+    newest: int
+    payloads: list[bytes]
+
+    def encode(self) -> bytes:
+        """As `Answer.encode`."""
+        count = len(self.payloads)
+        head = _json(
+            {
+                "ok": True, "op": "replay", "epoch": self.epoch, "first": self.first if count else None,
+                "last": self.first + count - 1 if count else None, "newest": self.newest, "lost": self.lost,
+            }
+        )  # fmt: skip
+        return head[:-1] + b',"results":[' + b",".join(self.payloads) + b"]}"
+
+
+RESULT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields_of(Result))

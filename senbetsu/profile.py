@@ -1,9 +1,12 @@
 """What `calibrate` leaves behind, and what judges: centroids, whitening, weights, threshold, and the claim.
 
-A profile is bound to the model, input size, engine and precision that it was calibrated with; on any other it is refused.
+A profile is bound to the model, input size, preprocessing, engine and precision that it was calibrated with, and to the
+camera's settings where a camera of the line took the parts; on any other it is refused.
 """
 
 import hashlib
+import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +14,39 @@ from typing import Any
 import numpy as np
 
 from senbetsu.artifacts import Tensors, finite, load_artifact, save_artifact
+from senbetsu.config import CameraSection, Config
 from senbetsu.conformal import Claim
+from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import Embedding
 from senbetsu.engine.load import EngineChoice
 from senbetsu.errors import ArtifactError
+from senbetsu.images import PREPROCESSING
 from senbetsu.places import Places
 from senbetsu.scoring import Scorer
 from senbetsu.whitening import Whitening
 
+log = logging.getLogger(__name__)
+
 NAME = "profile"
 PLACES = ("mean", "context_mean", "regression", "whitening", "scale")
+
+
+NOT_OF_THE_PICTURE = frozenset(("name", "gate", "trigger", "rate_hz", "loop", "buffer_frames", "silent_ms"))
+"""Settings of a camera that do not change what it sees. Whatever else there is does."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraBinding:
+    """The camera that the calibration's parts were taken with."""
+
+    name: str
+    settings_sha256: str
+
+
+def camera_settings_sha256(section: CameraSection) -> str:
+    """Of all settings that have to do with what the camera sees."""
+    settings = section.model_dump(mode="json", exclude=set(NOT_OF_THE_PICTURE))
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +61,12 @@ class Profile:
     precision: str
     model_sha256: str
     recipe: int
+    distribution: ScoreDistribution | None = None
+    """Of the calibration's scores, for whoever watches for drift; None: nobody can."""
+    preprocessing: int = PREPROCESSING
+    """Number of the way from a frame to the network's input."""
+    camera: CameraBinding | None = None
+    """None: the parts came from a folder."""
     sha256: str = ""
     """Of profile.json, which carries that of profile.safetensors: it covers the threshold and all numbers."""
 
@@ -55,10 +87,13 @@ def save_profile(folder: Path, profile: Profile, details: dict[str, Any]) -> str
         "model_sha256": profile.model_sha256,
         "input_size": profile.input_size,
         "engine": {"kind": profile.engine_kind, "precision": profile.precision},
+        "preprocessing": profile.preprocessing,
+        "camera": None if profile.camera is None else asdict(profile.camera),
         "recipe": profile.recipe,
         "threshold": profile.threshold,
         "claim": asdict(profile.claim),
         "claim_sentence": profile.claim.sentence(),
+        "score_distribution": None if profile.distribution is None else asdict(profile.distribution),
         **details,
     }
     save_artifact(folder, NAME, tensors, document)
@@ -96,6 +131,9 @@ def load_profile(folder: Path, embedding: Embedding) -> Profile:
             precision=str(document["engine"]["precision"]),
             model_sha256=embedding.sha256,
             recipe=int(document["recipe"]),
+            distribution=_distribution(document["score_distribution"]),
+            preprocessing=int(document["preprocessing"]),
+            camera=None if document["camera"] is None else CameraBinding(**document["camera"]),
             sha256=_sha256(folder),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -103,7 +141,11 @@ def load_profile(folder: Path, embedding: Embedding) -> Profile:
 
 
 def check_binding(profile: Profile, embedding: Embedding, choice: EngineChoice, folder: Path) -> None:
-    """Refuse to judge with another engine, precision or input size than was calibrated. Raises ArtifactError."""
+    """Refuse to judge with another engine, precision, input size or preprocessing than was calibrated.
+
+    Raises:
+        ArtifactError: says what differs and what to run.
+    """
     bound = (profile.engine_kind, profile.precision, profile.input_size)
     here = (choice.kind, choice.precision, embedding.input_size)
     if bound != here:
@@ -112,6 +154,37 @@ def check_binding(profile: Profile, embedding: Embedding, choice: EngineChoice, 
             f"with {here[0]}, {here[1]}, {here[2]} px; run `senbetsu calibrate` on this machine, or set engine.kind and "
             "engine.precision to what it was calibrated with"
         )
+    if profile.preprocessing != PREPROCESSING:
+        raise ArtifactError(
+            f"{folder}/{NAME}.json: calibrated with preprocessing {profile.preprocessing}, but this version of senbetsu "
+            f"prepares pictures by {PREPROCESSING}; run `senbetsu calibrate` again"
+        )
+
+
+def check_camera_binding(camera: CameraBinding | None, config: Config) -> None:
+    """Refuse to watch through a camera that was set otherwise when it took the calibration's parts.
+
+    Raises:
+        ArtifactError: says which camera and what to run.
+    """
+    if camera is None:
+        return
+    where = f"{config.artifacts}/{NAME}.json: calibrated with pictures of camera {camera.name}"
+    again = f"run `senbetsu calibrate --camera {camera.name}` again, or set the camera as it was"
+    section = next((section for section in config.cameras if section.name == camera.name), None)
+    if section is None:
+        raise ArtifactError(f"{where}, which is not configured; {again}")
+    if camera_settings_sha256(section) != camera.settings_sha256:
+        raise ArtifactError(f"{where}, whose settings (cameras.{camera.name}) have changed since; {again}")
+    for other in config.cameras:
+        if other.name != camera.name:
+            log.warning("%s; the claim says nothing of camera %s", where, other.name)
+
+
+def _distribution(recorded: dict[str, Any] | None) -> ScoreDistribution | None:
+    if recorded is None:
+        return None
+    return ScoreDistribution(tuple(recorded["upper_edges"]), tuple(recorded["counts"]), int(recorded["n"]))
 
 
 def _whitening(tensors: Tensors, name: str) -> Whitening:

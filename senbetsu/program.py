@@ -72,7 +72,9 @@ def set_up_logging(*, verbose: bool) -> None:
         stream=sys.stderr,
         force=True,
     )
-    for chatty in ("matplotlib", "PIL", "openvino", "pymodbus", "asyncio"):
+    for chatty in ("matplotlib", "PIL", "openvino", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It writes out every malformed frame in full: whoever sends many would fill the disk.
+    logging.getLogger("pymodbus").setLevel(logging.WARNING if verbose else logging.CRITICAL)
     # It warns of the classifier's weights, which a network that only gives features has no use for.
     logging.getLogger("timm").setLevel(logging.ERROR)

@@ -97,6 +97,7 @@ class Rig:
         self.seq += 1
         values: dict[str, object] = {
             "instance": "line1", "epoch": self.epoch, "seq": self.seq, "reject_seq": 0, "gate": "gate1", "trigger": trigger,
+            "run": self.contract.run,
             "part_id": self.part_id or None, "camera": self.cameras[0], "frame_id": 1, "items": self.items,
             "verdict": Verdict.PASS if reason is Reason.OK else Verdict.REJECT, "reason": reason,
             "score": 0.5 if reason is Reason.OK else 2.5, "threshold": 1.0, "metric_distance": math.nan,

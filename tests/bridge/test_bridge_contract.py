@@ -192,15 +192,17 @@ def test_rule_5_triggers_count_only_with_the_run_echoed_and_the_first_is_the_bas
 
 def test_rule_5_a_result_of_the_run_before_is_not_taken_for_a_part_with_the_same_number() -> None:
     rig = Rig().start()
-    trigger = rig.part()
+    trigger, run = rig.part(), rig.contract.run
     rig.write(control=Control(0))
     rig.write()
     rig.trigger -= 1
     rig.write()
     rig.part_id -= 1
     assert rig.part() == trigger
-    rig.judge(trigger)
-    assert rig.verdict(trigger) == "NONE", "this was the answer to the first one"
+    rig.judge(trigger, run=run)
+    rig.judge(trigger, run=None)
+    assert rig.verdict(trigger) == "NONE", "these were made for the first one, and for somebody else"
+    assert rig.counts["late"] == 2
     rig.judge(trigger, Reason.ANOMALY)
     assert rig.verdict(trigger) == "ANOMALY"
 

@@ -66,6 +66,7 @@ class StandInDaemon:
                     self.pub.send_multipart(encode(beat))
 
     def answer(self, client: bytes, payload: bytes) -> None:
+        self.client = client
         request = decode_request(payload)
         match request:
             case TriggerRequest():
@@ -74,7 +75,7 @@ class StandInDaemon:
             case ReplayRequest():
                 documents = [json.loads(encode(r)[1]) for r in self.results if r.seq > request.after + self.lost]
                 body = {
-                    "epoch": self.epoch, "results": documents, "lost": self.lost,
+                    "epoch": self.epoch, "results": documents, "lost": self.lost, "newest": len(self.results), "last": None,
                     "first": documents[0]["seq"] if documents else None,
                 }  # fmt: skip
                 self.router.send_multipart([client, Answer(True, "replay", body).encode()])
@@ -82,7 +83,7 @@ class StandInDaemon:
                 self.acknowledged = getattr(request, "seq", self.acknowledged)
 
     def make(self, request: TriggerRequest, reason: Reason = Reason.OK, **changes: object) -> Result:
-        result = self.rig.result(request.trigger, reason, part_id=request.part_id)
+        result = self.rig.result(request.trigger, reason, part_id=request.part_id, run=request.run)
         result = replace(result, seq=len(self.results) + 1, epoch=self.epoch, **changes)  # type: ignore[arg-type]
         self.results.append(result)
         return result
@@ -274,7 +275,7 @@ def test_a_daemon_that_is_not_there_rejects_and_gets_no_old_trigger_when_it_come
     assert asked == [fresh]
 
 
-def test_only_the_functions_addresses_and_writes_of_the_contract_are_answered(setup: Setup) -> None:
+def test_rule_6_only_the_functions_addresses_and_writes_of_the_contract_are_answered(setup: Setup) -> None:
     client = setup.plc.client
     before = client.read_holding_registers(0, count=12).registers
     assert client.read_coils(0, count=1).exception_code == 1
@@ -294,7 +295,7 @@ def test_only_the_functions_addresses_and_writes_of_the_contract_are_answered(se
     assert [bool(flags >> n & 1) for n in range(10)] == bits
 
 
-def test_function_23_writes_whole_and_reads_in_one_request(setup: Setup) -> None:
+def test_rule_6_function_23_writes_whole_and_reads_in_one_request(setup: Setup) -> None:
     setup.plc.trigger += 1
     setup.plc.beat += 1
     event = PlcWrite(
@@ -319,7 +320,7 @@ def test_units_0_1_and_255_are_the_first_gate_2_the_second_and_others_nobody(set
     assert setup.plc.client.read_input_registers(0, count=2, device_id=7).isError()
 
 
-def test_one_client_writes_and_all_may_read(setup: Setup) -> None:
+def test_rule_15_one_client_writes_and_all_may_read(setup: Setup) -> None:
     with ModbusTcpClient("127.0.0.1", port=setup.port, timeout=3) as second:
         other = Plc(second)
         assert other.window().magic == 0x5342

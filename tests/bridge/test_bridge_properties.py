@@ -61,7 +61,9 @@ class ContractMachine(RuleBasedStateMachine):
     def judge(self, which: int, camera: str, reason: Reason) -> None:
         if len(self.rig.sent) >= -which:
             request = self.rig.sent[which]
-            self.deliver(self.rig.result(request.trigger, reason, camera=camera, part_id=request.part_id))
+            self.deliver(
+                self.rig.result(request.trigger, reason, camera=camera, part_id=request.part_id, run=request.run)
+            )
 
     @rule(milliseconds=st.sampled_from([0, 1, 10, 49, 120]), tick=st.booleans())
     def pass_time(self, milliseconds: int, tick: bool) -> None:
@@ -126,11 +128,11 @@ class ContractMachine(RuleBasedStateMachine):
             self.good[key] = set()
 
     def deliver(self, result: Result) -> None:
-        """What a part was told counts for it only in time and in its own epoch."""
+        """What a part was told counts for it only in time, and in its own run and epoch."""
         self.history.append(result)
-        key = next((k for k in reversed(self.accepted) if k[1:] == (result.trigger, result.part_id)), None)
-        in_time = key is not None and self.rig.now_ns < self.accepted[key]
-        if key is not None and in_time and result.reason is Reason.OK and result.epoch == self.contract.epoch:
+        key = (result.run, result.trigger, result.part_id)
+        in_time = key in self.accepted and self.rig.now_ns < self.accepted[key]
+        if in_time and result.reason is Reason.OK and result.epoch == self.contract.epoch:
             self.good[key].add(result.camera)
         self.contract.on_result(result, self.rig.now_ns)
 

@@ -40,3 +40,14 @@ def test_what_is_given_up_is_exactly_what_had_not_come(came: set[int], up_to: in
     assert sequence.complete >= up_to
     for seq in came:
         assert not sequence.take(seq)
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_after_a_restart_what_follows_the_last_one_known_is_missing(known: int, newest: int) -> None:
+    sequence = Sequence()
+    assert sequence.begin(5, newest, known)
+    missing = [seq for seq in range(1, 60) if seq <= newest and sequence.lacks(seq)]
+    assert missing == list(range(known + 1, newest + 1))
+    assert sequence.has_gap == bool(missing)
+    sequence.begin(6, 3, known)
+    assert sequence.complete == 0, "of another epoch nothing is known"

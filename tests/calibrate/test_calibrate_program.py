@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def test_the_report_is_self_contained_and_leads_with_the_claim(line) -> None:
     assert 'src="http' not in page
     assert "<script" not in page
     assert document_of(line.artifacts)["model_sha256"] in page
+    assert "Exposure and sharpness" in page
+    assert page.count("heat map of part-") == 12
 
 
 @pytest.fixture
@@ -79,6 +82,17 @@ def test_a_promise_that_is_supported_is_kept_to_the_letter(senbetsu, line, artif
     assert claim["bound"] <= 0.05
     scores = document_of(artifacts)["scores"]
     assert sum(score <= document_of(artifacts)["threshold"] + 1e-6 for score in scores) == claim["k"]
+
+
+def test_machines_get_one_json_object_with_the_claim(senbetsu, line, artifacts: Path) -> None:
+    done = senbetsu("calibrate", "--normal", line.calibrate_normal, "--artifacts", artifacts, "--json")
+    assert done.status == 0, done.stderr
+    told, document = json.loads(done.stdout), document_of(artifacts)
+    assert told["claim"] == document["claim_sentence"]
+    assert (told["n"], told["k"], told["method"]) == (110, 110, "split")
+    assert (told["threshold"], told["engine"]) == (document["threshold"], document["engine"])
+    assert told["profile_sha256"] == sha256((artifacts / "profile.json").read_bytes()).hexdigest()
+    assert "parts" not in told
 
 
 def test_eight_parts_that_were_trained_on_give_a_helpful_and_honest_message(

@@ -205,6 +205,12 @@ def write_greys() -> Callable[[Path, list[int | None]], Path]:
     return write_greys_into
 
 
+@pytest.fixture(name="free_port")
+def _free_port() -> Callable[[], int]:
+    """Gives a port that nothing listens on now."""
+    return free_port
+
+
 @pytest.fixture
 def start_line(tmp_path: Path) -> Iterator[StartLine]:
     """Starts daemons of a test's own; all are ended with it."""

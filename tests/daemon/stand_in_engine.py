@@ -2,7 +2,7 @@
 
 The score is the picture's mean grey / 100, so that pictures darker than 100 pass at threshold 1. A picture of one even
 grey makes the engine misbehave: 255 no number, 254 EngineFault, 253 hangs, 252 another exception.
-SETTINGS is a JSON object: `delay_ms` of each run, `max_batch`.
+SETTINGS is a JSON object: `delay_ms` of each run, `max_batch`; `calibration_scores`, which drift is watched for against.
 """
 
 import json
@@ -17,6 +17,7 @@ import numpy as np
 
 from daemon.__main__ import serve
 from senbetsu.config import load_config
+from senbetsu.drift import ScoreDistribution
 from senbetsu.engine import EngineFault, Scores
 from senbetsu.judge import Judge
 from senbetsu.program import run, set_up_logging
@@ -55,8 +56,11 @@ class StandInEngine:
 
 def main() -> int:
     config = load_config(Path(sys.argv[1]))
-    engine = StandInEngine(**json.loads(sys.argv[2]))
-    return serve(config, Judge(engine, THRESHOLD, "m" * 64, "p" * 64, 299, 0.01))
+    settings = json.loads(sys.argv[2])
+    scores = settings.pop("calibration_scores", None)
+    distribution = None if scores is None else ScoreDistribution.of(scores, len(scores))
+    engine = StandInEngine(**settings)
+    return serve(config, Judge(engine, THRESHOLD, "m" * 64, "p" * 64, 299, 0.01, distribution))
 
 
 if __name__ == "__main__":

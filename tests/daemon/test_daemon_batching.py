@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from daemon.batching import BatchPolicy
 from daemon.book import Book
-from daemon.publishing import ReplayRing
 from daemon.queue import FrameQueue, WaitingFrame
 from senbetsu.camera import Frame
 
@@ -177,18 +176,6 @@ def test_the_queue_holds_each_camera_to_its_share_and_loses_nothing(
     while (last := queue.take(0, FREE)) is not None:
         rest += last.batch
     assert rest == inside
-
-
-@given(st.integers(1, 20), st.integers(0, 60), st.integers(0, 70))
-def test_the_ring_gives_what_is_left_and_counts_what_is_gone(size: int, published: int, after: int) -> None:
-    ring = ReplayRing(size)
-    for seq in range(1, published + 1):
-        ring.add(b"%d" % seq)
-    wanted = list(range(after + 1, published + 1))
-    kept = list(range(max(1, published - size + 1), published + 1))
-    lost, payloads = ring.after(after)
-    assert lost == len([seq for seq in wanted if seq not in kept])
-    assert [int(payload) for payload in payloads] == [seq for seq in wanted if seq in kept]
 
 
 def test_a_batch_that_is_held_takes_in_who_comes_meanwhile() -> None:

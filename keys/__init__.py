@@ -1,0 +1,1 @@
+"""senbetsu keys: makes the keys by which daemon and clients know each other."""

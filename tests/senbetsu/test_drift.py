@@ -1,0 +1,204 @@
+"""Drift: the false alarms are as rare as stated, by simulation; what has drifted is told, and how."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from senbetsu.drift import (
+    CLEAR_FROM,
+    TESTS,
+    DriftDetector,
+    Expected,
+    ScoreDistribution,
+    many_rejected,
+    none_rejected,
+    patience_of,
+)
+
+N, K, WINDOW, FALSE_ALARM_PARTS = 200, 198, 100, 2000
+
+
+@pytest.fixture(scope="module")
+def expected() -> Expected:
+    """For any calibration of N scores: what is expected depends on the ranks alone."""
+    return Expected.of(ScoreDistribution.of(np.arange(1.0, N + 1).tolist(), K), WINDOW, FALSE_ALARM_PARTS)
+
+
+def calibrated(expected: Expected, random: np.random.Generator) -> Expected:
+    """The same for a calibration of scores that were drawn."""
+    return replace(expected, distribution=ScoreDistribution.of(random.lognormal(0, 0.2, N).tolist(), K))
+
+
+def see_all(detector: DriftDetector, scores: np.ndarray) -> None:
+    threshold = detector.expected.distribution.upper_edges[-1]
+    for score in scores.tolist():
+        detector.see(score, passed=score <= threshold)
+
+
+def test_windows_of_undrifted_parts_alarm_as_rarely_as_stated(expected: Expected) -> None:
+    """The calibration is drawn anew each time: an unlucky one makes several windows of its own alarm."""
+    random = np.random.default_rng(1)
+    windows, calibrations = 10, 300
+    false: dict[str, list[int]] = {"level": [], "shape": []}
+    for _ in range(calibrations):
+        own = calibrated(expected, random)
+        edges = np.array(own.distribution.upper_edges)
+        count = dict.fromkeys(false, 0)
+        for _ in range(windows):
+            scores = random.lognormal(0, 0.2, 3 * WINDOW)
+            passed = scores[scores <= edges[-1]][:WINDOW]
+            detector = DriftDetector(own)
+            see_all(detector, passed)
+            assert detector.windows == 1
+            for test in count:
+                count[test] += test in detector.alarms
+        for test, alarms in count.items():
+            false[test].append(alarms)
+    for alarms in false.values():
+        rates = np.array(alarms) / windows
+        error = rates.std() / np.sqrt(calibrations)
+        assert expected.limit / 2 < rates.mean() <= expected.limit + 3 * error
+
+
+def test_rows_without_a_reject_alarm_as_rarely_as_stated() -> None:
+    random = np.random.default_rng(2)
+    stated = 3000
+    patience = patience_of(N, K, stated)
+    parts, lines = 20_000, 1500
+    counts = []
+    for _ in range(lines):
+        rejected = np.flatnonzero(random.random(parts) < random.beta(N - K + 1, K))
+        rows = np.diff(np.concatenate([[-1], rejected, [parts]])) - 1
+        counts.append((rows >= patience).sum())
+    error = np.std(counts) / np.sqrt(lines)
+    assert 0.3 * parts / stated < np.mean(counts) <= parts / stated + 3 * error
+
+
+@given(n=st.integers(1, 400), short=st.integers(0, 3), parts=st.integers(0, 300))
+def test_the_chance_of_no_reject_is_the_product_of_its_steps(n: int, short: int, parts: int) -> None:
+    k = max(1, n - short)
+    product = np.prod([(k + i) / (n + 1 + i) for i in range(parts)])
+    assert none_rejected(n, k, parts) == pytest.approx(product, rel=1e-6)
+
+
+@given(n=st.integers(1, 3000), short=st.integers(0, 30), stated=st.integers(1000, 10**7))
+def test_the_patience_is_the_least_that_keeps_its_rate(n: int, short: int, stated: int) -> None:
+    k = max(1, n - short)
+
+    def keeps(parts: int) -> bool:
+        first = none_rejected(n, k, parts)
+        return first <= parts / stated and first - none_rejected(n, k, parts + 1) <= 1 / stated
+
+    patience = patience_of(n, k, stated)
+    assert patience == stated or keeps(patience)
+    assert patience == 1 or not keeps(patience - 1)
+
+
+@given(
+    scores=st.lists(
+        st.sampled_from([0.5, 0.7, 0.7, 0.9, 1.0, 1.1, 1.5, 2.5]) | st.floats(0.1, 9), min_size=1, max_size=90
+    ),
+    data=st.data(),
+)
+def test_every_passed_score_is_counted_in_the_bin_that_it_falls_into(scores: list[float], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(scores)))
+    distribution = ScoreDistribution.of(scores, k)
+    threshold = sorted(scores)[k - 1]
+    passed = sorted(scores)[:k]
+    assert distribution.upper_edges[-1] == threshold
+    assert (distribution.k, distribution.n) == (k, len(scores))
+    counted = np.bincount([distribution.bin_of(score) for score in passed], minlength=len(distribution.counts))
+    assert tuple(counted) == distribution.counts
+
+
+@pytest.mark.parametrize("factor", [1.15, 0.85])
+def test_scores_that_creep_alarm_in_the_first_windows_and_tell_the_direction(expected: Expected, factor: float) -> None:
+    random = np.random.default_rng(3)
+    detector = DriftDetector(calibrated(expected, random))
+    see_all(detector, factor * random.lognormal(0, 0.2, 5 * WINDOW))
+    assert "level" in detector.alarms
+    assert detector.alarms["level"] == f"scores are {'higher' if factor > 1 else 'lower'} than calibrated"
+    assert (detector.mean_rank > 0.5) == (factor > 1)
+    assert detector.psi > 0.1
+
+
+def test_a_camera_that_shows_one_picture_alarms_by_its_shape(expected: Expected) -> None:
+    random = np.random.default_rng(4)
+    detector = DriftDetector(calibrated(expected, random))
+    see_all(detector, np.ones(WINDOW))
+    assert "shape" in detector.alarms
+    assert detector.p_values["shape"] <= expected.limit
+
+
+def test_nothing_rejected_for_too_long_is_an_alarm_until_the_next_reject(expected: Expected) -> None:
+    random = np.random.default_rng(5)
+    own = calibrated(expected, random)
+    detector = DriftDetector(own)
+    draws = random.lognormal(0, 0.2, 3 * own.patience)
+    passed = draws[draws <= own.distribution.upper_edges[-1]][: own.patience]
+    see_all(detector, passed[:-1])
+    assert "few_rejects" not in detector.alarms
+    assert detector.see(float(passed[-1]), passed=True)
+    assert detector.alarms["few_rejects"] == f"{own.patience} parts in a row without a reject"
+    assert detector.see(9.0, passed=False)
+    assert "few_rejects" not in detector.alarms
+
+
+def test_most_parts_rejected_is_an_alarm_before_a_window_has_passed(expected: Expected) -> None:
+    detector = DriftDetector(expected)
+    assert expected.impatience == WINDOW
+    for number in range(1, 2 * WINDOW + 1):
+        changed = detector.see(9.0 if number % 2 else 0.0, passed=number % 2 == 0)
+        if number == 2 * WINDOW - 1:
+            assert changed
+            assert detector.alarms["many_rejects"] == "most parts are rejected"
+    assert detector.p_values["many_rejects"] <= expected.limit
+    # A whole window that passes ends it.
+    for _ in range(WINDOW):
+        detector.see(50.0, passed=True)
+    assert "many_rejects" not in detector.alarms
+
+
+def test_the_chance_of_many_rejects_is_that_of_simulated_lines() -> None:
+    """Three parts bear hardly any claim, so that it is not small."""
+    random = np.random.default_rng(8)
+    n, k, rejects, passes = 3, 2, 12, 10
+    lines = 20_000
+    rejected = random.random((lines, rejects + passes - 1)) < random.beta(n - k + 1, k, lines)[:, None]
+    seen = (rejected.sum(1) >= rejects).mean()
+    assert many_rejected(n, k, rejects, passes) == pytest.approx(seen, abs=3 * np.sqrt(0.25 / lines))
+
+
+def test_an_alarm_ends_with_a_window_that_is_as_calibrated(expected: Expected) -> None:
+    random = np.random.default_rng(6)
+    own = calibrated(expected, random)
+    detector = DriftDetector(own)
+    see_all(detector, np.full(WINDOW, own.distribution.upper_edges[0]))
+    assert {"level", "shape"} <= set(detector.alarms)
+    # The calibration itself, evenly: nothing could be more alike.
+    edges, counts = own.distribution.upper_edges, own.distribution.counts
+    alike = np.repeat(edges, counts)[:: K // WINDOW + 1]
+    see_all(detector, np.concatenate([alike, np.repeat(edges, counts)[1 :: K // WINDOW + 1]])[:WINDOW])
+    assert not {"level", "shape"} & set(detector.alarms)
+    assert min(detector.p_values[test] for test in TESTS if test in ("level", "shape")) >= CLEAR_FROM
+
+
+def test_constant_scores_make_one_bin_and_never_alarm_by_level_or_shape() -> None:
+    expected = Expected.of(ScoreDistribution.of([1.0] * 50, 50), 50, 2000)
+    detector = DriftDetector(expected)
+    see_all(detector, np.ones(100))
+    assert detector.windows == 2
+    assert not {"level", "shape"} & set(detector.alarms)
+
+
+@pytest.mark.parametrize(
+    ("edges", "counts", "n"),
+    [((), (), 5), ((1.0, 1.0), (2, 2), 5), ((1.0, 2.0), (2,), 5), ((1.0, float("nan")), (2, 2), 5), ((1.0,), (6,), 5),
+     ((1.0, 2.0), (0, 2), 5)],
+)  # fmt: skip
+def test_a_distribution_that_cannot_be_one_is_refused(edges: tuple, counts: tuple, n: int) -> None:
+    with pytest.raises(ValueError, match="upper_edges"):
+        ScoreDistribution(edges, counts, n)

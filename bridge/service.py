@@ -11,6 +11,7 @@ from typing import Any
 from bridge.contract import GateContract, GateSettings
 from bridge.journal import Journal
 from bridge.link import DaemonLink
+from bridge.protocols import digital_line, plc_writer, start_opcua
 from bridge.run_number import RunNumbers
 from bridge.server import Server
 from bridge.table import GateTable
@@ -70,7 +71,9 @@ class Bridge:
         )  # fmt: skip
         tables = {gate.unit_id: GateTable(self.gates[gate.name], link.trigger) for gate in self._config.gates}
         server = Server(tables, section, self._metrics.counter("connections_refused_total").inc)
+        writer, digital = plc_writer(self._config, tables), digital_line(self._config, tables)
         await server.start()
+        opcua = await start_opcua({gate.name: tables[gate.unit_id] for gate in self._config.gates}, section.opcua)
         self._metrics.serve(section.metrics_host, section.metrics_port, "bridge.metrics_port")
         status = f"ready: {len(self.gates)} gate(s), Modbus TCP on {section.modbus_host}:{section.modbus_port}"
         log.info("%s", status)
@@ -80,6 +83,12 @@ class Bridge:
             self._task(link.listen(), "answers"),
             self._task(self._keep_time(link), "clock"),
         ]
+        if writer is not None:
+            tasks.append(self._task(writer.run(), "PLC client"))
+        if digital is not None:
+            tasks.append(self._task(digital.run(), "digital line"))
+        if opcua is not None:
+            tasks.append(self._task(opcua.publish(), "OPC UA"))
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         dead = [task for task in tasks if task.done()]
@@ -90,6 +99,8 @@ class Bridge:
         for task in tasks:
             task.cancel()
         await server.close()
+        if opcua is not None:
+            await opcua.close()
         link.close()
         if journal is not None:
             for gate in self.gates.values():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bridge.contract import GateContract
 from senbetsu.messages import TriggerRequest
-from senbetsu.registers import HOLDING_COUNT, PlcWrite, decode_write
+from senbetsu.registers import HOLDING_COUNT, decode_write
 
 log = logging.getLogger("bridge")
 
@@ -29,7 +29,6 @@ class GateTable:
     send_trigger: Callable[[TriggerRequest], None]
     clock_ns: Callable[[], int] = time.monotonic_ns
     holding: list[int] = field(default_factory=lambda: [0] * HOLDING_COUNT)
-    on_write: Callable[[PlcWrite], None] = lambda _write: None
     _writer: object | None = None
     _told_ns: int = -TELL_AGAIN_NS
     _untold: int = 0
@@ -52,7 +51,6 @@ class GateTable:
         self.holding = list(words)
         for request in contract.on_write(event, now_ns):
             self.send_trigger(request)
-        self.on_write(event)
 
     def refuse(self, why: str) -> WriteRefusedError:
         """Count a write that is not carried out; the log hears of it once a second at most."""

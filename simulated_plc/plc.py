@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from senbetsu.gate_rule import Cell, has_verdict, why_shut
 from senbetsu.messages import TRIGGER_MODULUS
 from senbetsu.registers import SLOTS, Control, PlcWrite, SlotView, Window
 from senbetsu.verdict import Reason
-from simulated_plc.gate_rule import Cell, has_verdict, why_shut
 
 HEARTBEAT_FRESH_NS = 500_000_000
 WRITE_EVERY_NS = 100_000_000

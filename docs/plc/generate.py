@@ -1,5 +1,7 @@
-"""Writes the tables of docs/plc/README.md from senbetsu/registers.py. A test keeps the page current."""
+"""Writes the tables of docs/plc/README.md and docs/plc/tags.csv from senbetsu/registers.py. A test keeps them current."""
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +12,19 @@ from senbetsu.registers import (
     DETAIL_WORDS,
     HEADER,
     HOLDING,
+    INPUT_COUNT,
+    MIRROR_AT,
     SLOT,
     SLOT_AT,
     SLOT_WORDS,
+    SLOTS,
     Flag,
     Register,
 )
 from senbetsu.verdict import REASON_MEANINGS, Reason
 
 PAGE = Path(__file__).with_name("README.md")
+TAGS = Path(__file__).with_name("tags.csv")
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 
@@ -59,5 +65,35 @@ def page(current: str) -> str:
     return f"{head}{BEGIN}\n\n{generated()}\n\n{END}{tail}"
 
 
+def tags() -> str:
+    """Every value as one line of CSV: for import into a PLC's tag list, and as the layout of a block that is written into.
+
+    `s7` is the place in a data block whose table begins at byte 0 and whose PLC words follow it at byte 352.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["tag", "type", "who_writes", "input_register", "holding_register", "s7", "meaning"])
+
+    def row(tag: str, register: Register, at: int, *, from_plc: bool = False) -> None:
+        kind = ("WORD", "DBW") if register.words == 1 else ("DWORD", "DBD")
+        word = INPUT_COUNT + at if from_plc else at
+        places = ["", at] if from_plc else [at, MIRROR_AT + at]
+        who = "PLC" if from_plc else "Senbetsu"
+        writer.writerow([f"Senbetsu_{tag}", kind[0], who, *places, f"{kind[1]}{2 * word}", register.meaning])
+
+    for register in (*COUNTERS, *HEADER):
+        row(register.name, register, register.address)
+    for k in range(SLOTS):
+        for register in SLOT:
+            row(f"slot{k:02}_{register.name}", register, SLOT_AT + SLOT_WORDS * k + register.address)
+    for k in range(SLOTS):
+        for register in DETAIL:
+            row(f"slot{k:02}_{register.name}", register, DETAIL_AT + DETAIL_WORDS * k + register.address)
+    for register in HOLDING:
+        row(f"plc_{register.name}", register, register.address, from_plc=True)
+    return out.getvalue()
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    TAGS.write_text(tags(), encoding="utf-8")

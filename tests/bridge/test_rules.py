@@ -10,11 +10,11 @@ from contract_rig import MS, Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
+from senbetsu.gate_rule import Cell, why_shut
 from senbetsu.messages import TRIGGER_MODULUS
 from senbetsu.registers import COUNTERS, SLOTS, Control, Flag, Window, decode_window, join32
 from senbetsu.states import State
 from senbetsu.verdict import Reason
-from simulated_plc.gate_rule import Cell, why_shut
 from simulated_plc.plc import PartRecord, SimulatedPlc
 
 

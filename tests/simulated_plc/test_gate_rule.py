@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from senbetsu.gate_rule import Cell, why_shut
 from senbetsu.registers import Flag, Header, Slot, SlotView, Window, decode_window, input_registers
 from senbetsu.states import State
 from senbetsu.verdict import Reason
-from simulated_plc.gate_rule import Cell, why_shut
 
 CELL = Cell(trigger=21, part_id=70_000)
 GOOD = Slot(trigger=21, part_id=70_000, reason=Reason.OK, run=9)

@@ -12,8 +12,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import torch
+from numpy.typing import NDArray
 from openvino.frontend import OpConversionFailure
 from torch import Tensor, nn
 
@@ -50,11 +52,22 @@ def openvino_model(
     """
     model = _cached_model(network, backbone, constants)
     for parameter, value in zip(list(model.get_parameters())[1:], constants, strict=True):
-        constant = constant_of(value.numpy(), compact)
-        parameter.output(0).replace(constant.output(0))
+        _fill_in(parameter, value.numpy(), compact)
         model.remove_parameter(parameter)
     model.validate_nodes_and_infer_types()
     return model
+
+
+def _fill_in(parameter: ov.Node, values: NDArray[np.float32], compact: bool) -> None:
+    """Put values in a parameter's place; as integers where a product alone reads them."""
+    for user in parameter.output(0).get_target_inputs():
+        product = user.get_node()
+        as_integers = compact and product.get_type_name() == "MatMul"
+        user.replace_source_output(constant_of(values, as_integers).output(0))
+        rows = product.input_value(0).get_node()
+        if as_integers and rows.get_type_name() == "Reshape":
+            # (B, G, D) rows reshaped to (B G, D): the product takes them as they were, and only then integers as well.
+            product.input(0).replace_source_output(rows.input_value(0))
 
 
 def _cached_model(

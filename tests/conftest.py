@@ -1,8 +1,12 @@
 """Pictures and artefacts that several tests use: parts that are drawn here, so that no test needs a data set."""
 
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
@@ -63,9 +68,18 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="session")
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One folder for the whole run, whichever of pytest-xdist's workers asks."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def cache_folder(shared_folder: Path) -> Path:
     """One cache for the whole run: the network is converted once."""
-    return tmp_path_factory.mktemp("cache")
+    folder = shared_folder / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,16 +94,34 @@ def _own_cache(cache_folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def senbetsu(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def senbetsu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Runs a program to its end, as a user would: `senbetsu("train", "--normal", folder)`, in an empty folder."""
-    empty = tmp_path_factory.mktemp("elsewhere")
+    empty, kept = tmp_path_factory.mktemp("elsewhere"), tmp_path_factory.mktemp("output")
+    server = subprocess.Popen(
+        [sys.executable, "-P", str(Path(__file__).with_name("program_server.py"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
 
-    def run(*arguments: str | Path | float, cwd: Path | None = None) -> Outcome:
-        command = [sys.executable, "-P", "-m", "senbetsu.cli", *map(str, arguments)]
-        done = subprocess.run(command, cwd=cwd or empty, capture_output=True, text=True, timeout=280, check=False)
-        return Outcome(done.returncode, done.stdout, done.stderr)
+    def run(program: str, *arguments: str | Path | float, cwd: Path | None = None) -> Outcome:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        request = {
+            "program": program.replace("-", "_"), "arguments": [str(one) for one in arguments], "cwd": str(cwd or empty),
+            "environment": dict(os.environ), "stdout": str(kept / "stdout"), "stderr": str(kept / "stderr"),
+        }  # fmt: skip
+        server.stdin.write(json.dumps(request) + "\n")
+        child = int(server.stdout.readline())
+        timer = threading.Timer(280, os.kill, (child, signal.SIGKILL))
+        timer.start()
+        status = int(server.stdout.readline())
+        timer.cancel()
+        return Outcome(status, (kept / "stdout").read_text(), (kept / "stderr").read_text())
 
-    return run
+    yield run
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +145,11 @@ class Line:
 @pytest.fixture(scope="session")
 def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn parts: train/, calibrate/, test/ and defects by kind."""
-    root = tmp_path_factory.mktemp("parts")
+    return draw_parts(tmp_path_factory.mktemp("parts"))
+
+
+def draw_parts(root: Path) -> Path:
+    """See `parts_folder`."""
     write_parts(root / "train", range(60))
     write_parts(root / "calibrate", range(100, 210))
     write_parts(root / "test", range(300, 330))
@@ -125,21 +161,27 @@ def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def line(senbetsu: Run, quick: tuple[str, ...], parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Line:
-    """Trained with defects and calibrated, by the programs themselves."""
-    artifacts = tmp_path_factory.mktemp("artifacts")
-    train = senbetsu(
-        "train", "--normal", parts_folder / "train", "--defects", parts_folder / "defects", "--artifacts", artifacts,
-        "--steps", 100, *quick,
-    )  # fmt: skip
-    assert train.status == 0, train.stderr
-    calibrate = senbetsu("calibrate", "--normal", parts_folder / "calibrate", "--artifacts", artifacts)
-    assert calibrate.status == 0, calibrate.stderr
+def line(senbetsu: Run, quick: tuple[str, ...], shared_folder: Path) -> Line:
+    """Trained with defects and calibrated, by the programs themselves; once for all workers. Not to be written to."""
+    root = shared_folder / "line"
+    parts, artifacts = root / "parts", root / "artifacts"
+    with FileLock(shared_folder / "line.lock"):
+        if not (root / "made").exists():
+            shutil.rmtree(root, ignore_errors=True)
+            draw_parts(parts)
+            train = senbetsu(
+                "train", "--normal", parts / "train", "--defects", parts / "defects", "--artifacts", artifacts, "--steps",
+                100, *quick,
+            )  # fmt: skip
+            assert train.status == 0, train.stderr
+            calibrate = senbetsu("calibrate", "--normal", parts / "calibrate", "--artifacts", artifacts)
+            assert calibrate.status == 0, calibrate.stderr
+            (root / "made").touch()
     return Line(
         artifacts,
-        parts_folder / "train",
-        parts_folder / "defects",
-        parts_folder / "calibrate",
-        parts_folder / "test",
-        parts_folder / "test-defects",
+        parts / "train",
+        parts / "defects",
+        parts / "calibrate",
+        parts / "test",
+        parts / "test-defects",
     )

@@ -39,6 +39,7 @@ class GateSettings:
     deadline_ns: int
     allow_simulated: bool
     recipe: int
+    """The active one, until the daemon tells."""
     daemon_silent_ns: int
     plc_silent_ns: int
     hardware_trigger: bool = False
@@ -67,6 +68,8 @@ class GateContract:
 
     run: int = 0
     epoch: int | None = None
+    recipe: int = 0
+    """The daemon's active one."""
     heartbeat: int = 0
     daemon_state: State = State.STARTING
     _daemon_heard_ns: int | None = None
@@ -97,6 +100,7 @@ class GateContract:
     journal_failing: bool = False
 
     def __post_init__(self) -> None:
+        self.recipe = self.settings.recipe
         self._begin_run(0)
 
     # -- what comes in ------------------------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ class GateContract:
             self.epoch = epoch
             self._begin_run(now_ns)
 
-    def on_heartbeat(self, epoch: int, counter: int, state: State, now_ns: int) -> None:
+    def on_heartbeat(self, epoch: int, counter: int, state: State, now_ns: int, recipe: int | None = None) -> None:
         """The daemon's heartbeat: forwarded, never invented [10]."""
         self.tick(now_ns)
         self.on_epoch(epoch, now_ns)
@@ -166,14 +170,16 @@ class GateContract:
             return
         self.heartbeat = counter & WORD
         self.daemon_state = state
+        self._active_recipe(recipe)
         self._daemon_heard_ns = now_ns
         self._daemon_lost = False
 
-    def on_state(self, epoch: int, state: State, now_ns: int) -> None:
-        """The daemon's state changed."""
+    def on_state(self, epoch: int, state: State, now_ns: int, recipe: int | None = None) -> None:
+        """The daemon's state or its active recipe changed."""
         self.on_epoch(epoch, now_ns)
         if epoch == self.epoch:
             self.daemon_state = state
+            self._active_recipe(recipe)
 
     def tick(self, now_ns: int) -> None:
         """Time has passed: deadlines [3], the daemon's silence and the PLC's [10]."""
@@ -206,7 +212,7 @@ class GateContract:
             lost=counts["lost"], missed=counts["missed"], refused_writes=self.refused_writes & COUNTER,
             epoch_low=(self.epoch or 0) & COUNTER, run=self.run, state=self.state, flags=self.flags,
             heartbeat=self.heartbeat, newest_accepted=self._trigger or 0, newest_decided=self._newest_decided,
-            recipe=self.settings.recipe, outstanding=len(self._parts),
+            recipe=self.recipe, outstanding=len(self._parts),
         )  # fmt: skip
         return input_registers(header, self._slots)
 
@@ -253,6 +259,11 @@ class GateContract:
         return not self._daemon_lost
 
     @property
+    def recipe_asked_for(self) -> int:
+        """The PLC's choice while it is here, 0 if it chooses none [11]."""
+        return 0 if self._plc_lost else self._plc_recipe
+
+    @property
     def counts(self) -> dict[str, int]:
         """This run's counters [14]: triggers = pass + reject + outstanding."""
         return {**self._counts, "outstanding": len(self._parts)}
@@ -270,7 +281,11 @@ class GateContract:
 
     @property
     def _recipe_differs(self) -> bool:
-        return self._plc_recipe not in (0, self.settings.recipe)
+        return self._plc_recipe not in (0, self.recipe)
+
+    def _active_recipe(self, recipe: int | None) -> None:
+        if recipe is not None:  # a daemon of an older contract does not tell
+            self.recipe = recipe
 
     def _hear_plc(self, write: PlcWrite, now_ns: int) -> None:
         if write.heartbeat == self._plc_heartbeat:
@@ -336,7 +351,7 @@ class GateContract:
         self._parts[part.trigger] = part
         return [TriggerRequest(
             gate=self.settings.name, run=self.run, trigger=part.trigger, part_id=part.part_id or None,
-            deadline_ms=deadline_ns / 1e6,
+            deadline_ms=deadline_ns / 1e6, recipe=part.recipe or None,
         )]  # fmt: skip
 
     def _refusal(self) -> Reason | None:
@@ -372,7 +387,7 @@ class GateContract:
         settings = self.settings
         may_be_simulated = settings.allow_simulated and Control.ALLOW_SIMULATED in self._control  # [12]
         return Part(
-            trigger, part_id, now_ns, deadline_ns, settings.expected, settings.items, may_be_simulated, settings.recipe
+            trigger, part_id, now_ns, deadline_ns, settings.expected, settings.items, may_be_simulated, self._plc_recipe
         )
 
     def _is_acknowledged(self, trigger: int) -> bool:

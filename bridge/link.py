@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 import zmq
 import zmq.asyncio
 
+from bridge.changeover import Changeover
 from bridge.contract import GateContract
 from bridge.sequence import Sequence
 from senbetsu.config import BridgeSection
@@ -24,6 +25,7 @@ from senbetsu.messages import (
     AckRequest,
     Answer,
     MessageError,
+    RecipeRequest,
     ReplayRequest,
     Request,
     Result,
@@ -99,6 +101,7 @@ class DaemonLink:
         for topic in (TOPIC_RESULT, TOPIC_HEARTBEAT, TOPIC_STATE):
             self._subscriber.subscribe(topic.encode())
         connect(self._subscriber, "subscriber", section.subscribe, curve)
+        self._changeover = Changeover()
         self._dealer = self._context.socket(zmq.DEALER)
         connect(self._dealer, "requester", section.request, curve)
 
@@ -130,14 +133,14 @@ class DaemonLink:
             if beat.epoch == self._sequence.epoch:
                 self._sequence.announce(beat.seq)
                 for name, gate in self._gates.items():
-                    gate.on_heartbeat(beat.epoch, beat.counter, beat.state, now_ns)
+                    gate.on_heartbeat(beat.epoch, beat.counter, beat.state, now_ns, beat.recipe)
                     self._changed(name)
         elif topic == TOPIC_STATE.encode():
             change = decode_state(payload)
             self._begin(change.epoch, change.seq, now_ns)
             log.info("daemon: %s (%s)", change.state.name, change.detail)
             for name, gate in self._gates.items():
-                gate.on_state(change.epoch, change.state, now_ns)
+                gate.on_state(change.epoch, change.state, now_ns, change.recipe)
                 self._changed(name)
         self._recover(now_ns)
 
@@ -185,7 +188,11 @@ class DaemonLink:
 
     def _take_answer(self, answer: Answer) -> None:
         now_ns = self._now_ns()
-        if answer.op == "replay":
+        if answer.op == "recipe":
+            self._changeover.answered(ok=answer.ok, now_ns=now_ns)
+            if not answer.ok:
+                self._seldom.warning("recipe", "the daemon does not change the recipe: %s", answer.body.get("error"))
+        elif answer.op == "replay":
             self._take_replay(answer, now_ns)
         elif answer.op == "trigger" and not answer.ok:
             gate, trigger = answer.body.get("gate"), answer.body.get("trigger")
@@ -238,9 +245,14 @@ class DaemonLink:
             self._changed(request.gate)
 
     def tick(self, now_ns: int) -> None:
-        """Acknowledge what has come; ask again for what has not."""
+        """Acknowledge what has come; ask again for what has not, and for the recipe that the PLC wants."""
         self._recover(now_ns)
         sequence = self._sequence
+        asked_for = [(gate.recipe_asked_for, gate.recipe) for gate in self._gates.values()]
+        number = self._changeover.due(asked_for, sequence.epoch, now_ns)
+        if number is not None and self._send(RecipeRequest(number=number)):
+            log.info("the PLC asks for recipe %d", number)
+            self._changeover.asked(now_ns)
         if sequence.epoch is None or sequence.complete <= self._acknowledged:
             return
         if self._send(AckRequest(epoch=sequence.epoch, seq=sequence.complete)):

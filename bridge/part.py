@@ -25,6 +25,7 @@ class Part:
     may_be_simulated: bool
     """The config and the PLC both let simulated parts pass, at the trigger."""
     recipe: int
+    """The one that the PLC asks for at the trigger; 0: whichever is active then, for all looks the same [11]."""
     looks: dict[LookKey, Result] = field(default_factory=dict)
     contradicted: bool = False
 
@@ -52,11 +53,12 @@ class Part:
         """The verdict that the looks make: OK only if all are there and all passed."""
         if self.contradicted:
             return Reason.OUT_OF_STEP
+        recipe = self.recipe or next((result.recipe for result in self.looks.values()), 0)
         for key in sorted(self.looks):
             result = self.looks[key]
             if result.verdict is not Verdict.PASS or result.reason is not Reason.OK:
                 return result.reason if result.reason not in (Reason.OK, Reason.NONE) else Reason.LINK
-            if result.recipe != self.recipe:
+            if result.recipe != recipe:
                 return Reason.RECIPE
         if len(self.looks) != len(self.expected):
             return Reason.DEADLINE

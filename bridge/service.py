@@ -202,8 +202,8 @@ def check_config(config: Config) -> None:
             'name who may connect, such as bridge.modbus_allowed = ["192.168.0.10"], or stay on 127.0.0.1'
         )
     for gate in config.gates:
-        if not any(camera.trigger == "software" for camera in config.cameras_of(gate.name)):
+        if all(camera.trigger == "free_run" for camera in config.cameras_of(gate.name)):
             raise UserError(
-                f"gates.{gate.name}: no camera with a software trigger belongs to it, so no part could ever pass; set "
+                f"gates.{gate.name}: no camera with a trigger belongs to it, so no part could ever pass; set "
                 f'cameras.*.gate = "{gate.name}"'
             )

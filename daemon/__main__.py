@@ -6,27 +6,35 @@ import os
 import signal
 import sys
 
+from daemon.recipes import RecipeSource
 from daemon.service import Daemon, check_config
 from senbetsu.config import Config
 from senbetsu.judge import Judge, load_judge
 from senbetsu.profile import check_camera_binding
-from senbetsu.program import parser, run, set_up_logging, settings_of
+from senbetsu.program import parser, read, run, set_up_logging
 
 log = logging.getLogger("daemon")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """The program."""
-    config = settings_of(arguments)
+    settings = read(arguments)
+    config = settings.config()
     check_config(config)
+    return serve(config, _first_judge(config), RecipeSource(settings, lambda: read(arguments), load_judge))
+
+
+def _first_judge(config: Config) -> Judge:
     judge = load_judge(config)
     check_camera_binding(judge.camera, config)
-    return serve(config, judge)
+    return judge
 
 
-def serve(config: Config, judge: Judge) -> int:
-    """Run until SIGTERM or SIGINT, or until it cannot go on."""
-    service = Daemon(config, judge)
+def serve(config: Config, judge: Judge, recipes: RecipeSource | None = None) -> int:
+    """Run until SIGTERM or SIGINT, or until it cannot go on; SIGHUP reads the config file again."""
+    service = Daemon(config, judge, recipes=recipes)
+    del judge  # its memory is freed once another recipe judges
+    signal.signal(signal.SIGHUP, lambda *_: service.read_config_again())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     return service.run()

@@ -13,6 +13,19 @@ from dataclasses import dataclass, field
 _NEVER = 1 << 63
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedBy:
+    """What judges a part, as its result tells it. One that is loaded anew is another, whatever it holds."""
+
+    name: str
+    """The recipe's."""
+    recipe: int
+    """Its number."""
+    model_sha256: str
+    profile_sha256: str
+    threshold: float
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One camera's view of one part. Times are CLOCK_MONOTONIC nanoseconds; `trigger` is None in free run."""
@@ -24,6 +37,8 @@ class Look:
     part_id: int | None
     triggered_at_ns: int
     deadline_ns: int
+    judged_by: JudgedBy
+    """What was active at the trigger, whatever is when the part is judged."""
     item: int = 0
     items: int = 1
     """How many items the frame holds."""
@@ -39,6 +54,8 @@ class AlreadyOpenError(ValueError):
 class Book:
     """Thread-safe; a look is open from `announce` until the one `settle` that gets True."""
 
+    active: JudgedBy
+    """What judges looks that are announced from now on."""
     _open: dict[int, Look] = field(default_factory=dict)
     _left: dict[tuple[str, int], int] = field(default_factory=dict)
     """Open looks of each open trigger."""
@@ -71,9 +88,11 @@ class Book:
                 if key in self._left:
                     raise AlreadyOpenError(f"trigger {trigger} of gate {gate} is still waiting for its result")
                 self._left[key] = len(cameras) * items
-            looks = []
+            looks: list[Look] = []
             for camera, item in itertools.product(cameras, range(items)):
-                look = Look(self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, item, items, run)
+                look = Look(
+                    self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, self.active, item, items, run
+                )
                 self._open[look.number] = look
                 self._awaiting.add(look.number)
                 heapq.heappush(self._deadlines, (deadline_ns, look.number))
@@ -121,6 +140,11 @@ class Book:
             while self._deadlines and self._deadlines[0][1] not in self._open:
                 heapq.heappop(self._deadlines)
             return self._deadlines[0][0] if self._deadlines else _NEVER
+
+    def any_open_of(self, judged_by: JudgedBy) -> bool:
+        """Whether a look is open that this has to judge."""
+        with self._lock:
+            return any(look.judged_by is judged_by for look in self._open.values())
 
     def still_open(self) -> list[Look]:
         """All open looks, oldest first."""

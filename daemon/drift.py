@@ -5,9 +5,11 @@ It hears of a part after its result has been sent, so that no verdict waits for 
 
 import logging
 
+from daemon.book import JudgedBy
+from daemon.loaded import Loaded
 from daemon.outcome import Outcome
 from senbetsu.config import Config
-from senbetsu.drift import TESTS, DriftDetector, Expected, ScoreDistribution, Test
+from senbetsu.drift import TESTS, DriftDetector, Test
 from senbetsu.metrics import Metrics
 from senbetsu.verdict import Reason
 
@@ -19,17 +21,21 @@ JUDGED_BY_SCORE = (Reason.OK, Reason.ANOMALY)
 class DriftWatch:
     """Used by the publisher's thread."""
 
-    def __init__(self, distribution: ScoreDistribution | None, config: Config, metrics: Metrics) -> None:
+    def __init__(self, loaded: Loaded, config: Config, metrics: Metrics) -> None:
+        self._cameras = [camera.name for camera in config.cameras]
+        self._metrics = metrics
+        self.watch(loaded)
+
+    def watch(self, loaded: Loaded) -> None:
+        """Begin anew, with the parts of this recipe."""
         self.detail = ""
         """For the state: what drifted and what to do, or nothing."""
         self._detectors: dict[str, DriftDetector] = {}
-        self._metrics = metrics
-        if distribution is None:
+        self._judged_by: JudgedBy = loaded.judged_by
+        if loaded.expected is None:
             log.warning("drift is not watched for: the profile holds no distribution of scores; calibrate again")
             return
-        settings = config.daemon
-        expected = Expected.of(distribution, settings.drift_window, settings.drift_false_alarm_parts)
-        self._detectors = {camera.name: DriftDetector(expected) for camera in config.cameras}
+        self._detectors = {camera: DriftDetector(loaded.expected) for camera in self._cameras}
         for camera, detector in self._detectors.items():
             self._export(camera, detector)
 
@@ -37,7 +43,7 @@ class DriftWatch:
         """A part that was decided. What was rejected for another reason than its score says nothing of scores."""
         camera = outcome.look.camera
         detector = self._detectors.get(camera)
-        if detector is None or outcome.reason not in JUDGED_BY_SCORE:
+        if detector is None or outcome.reason not in JUDGED_BY_SCORE or outcome.look.judged_by is not self._judged_by:
             return
         before, windows = set(detector.alarms), detector.windows
         changed = detector.see(outcome.score, passed=outcome.reason is Reason.OK)

@@ -1,5 +1,10 @@
-"""The engine's thread: frames from the queue, through the engine, to the outbox."""
+"""The engine's thread: frames from the queue, through the engine, to the outbox.
 
+A part is judged by the recipe that was active at its trigger. While the recipe changes, parts of both are on their way: then
+both engines are here, and a batch is judged by one after the other.
+"""
+
+import itertools
 import logging
 import math
 import threading
@@ -8,15 +13,14 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from daemon.book import JudgedBy
+from daemon.loaded import Loaded
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
-from daemon.queue import FrameQueue, WaitingFrame
-from daemon.run_times import RunTimes
+from daemon.queue import FrameQueue, Taken, WaitingFrame
 from senbetsu.engine import Engine, EngineFault
 from senbetsu.images import fit
-from senbetsu.judge import Judge
 from senbetsu.metrics import Metrics
 from senbetsu.verdict import Reason, decide
 
@@ -31,7 +35,7 @@ class Judging(threading.Thread):
 
     def __init__(
         self,
-        judge: Judge,
+        loaded: Loaded,
         frames: FrameQueue,
         outbox: Outbox,
         progress: Progress,
@@ -40,8 +44,8 @@ class Judging(threading.Thread):
         on_death: Callable[[str, BaseException], None],
     ) -> None:
         super().__init__(name="judging", daemon=True)
-        self._engine: Engine = judge.engine
-        self._threshold = judge.threshold
+        self._loaded: dict[JudgedBy, Loaded] = {}
+        self.activate(loaded)
         self._frames = frames
         self._outbox = outbox
         self._progress = progress
@@ -51,39 +55,51 @@ class Judging(threading.Thread):
         self._fit_s = metrics.histogram("stage_duration_seconds", "fit")
         self._engine_s = metrics.histogram("stage_duration_seconds", "engine")
         self._wait_s = metrics.histogram("stage_duration_seconds", "wait")
-        self._speed = RunTimes(self._engine.batch_sizes)
-        self._known_picture = _test_picture(self._engine.inputs.shape[1])
-        self._known_score = self._score_known_picture()
-        if not math.isfinite(self._known_score):
-            raise EngineFault("the engine gives no finite score for its own test picture")
         progress.engine_proven()
+
+    def activate(self, loaded: Loaded) -> None:
+        """Be ready to judge by this recipe too; while no part comes, it is this one's engine that is looked after."""
+        self._loaded[loaded.judged_by] = loaded
+        self._active = loaded
+
+    def drop(self, judged_by: JudgedBy) -> None:
+        """No look that it has to judge is open any more: its engine is freed."""
+        self._loaded.pop(judged_by, None)
 
     def run(self) -> None:
         """The thread."""
         try:
-            while (taken := self._frames.take(self._idle_s, self._speed)) is not None:
-                for waiting in taken.expired:
-                    self._settle(waiting, Reason.DEADLINE)
-                for waiting in taken.hopeless:
-                    self._settle(waiting, Reason.OVERLOAD)
-                batch = taken.batch
-                started_ns = time.monotonic_ns()
-                if batch := self._fit(batch):
-                    self._judge(batch)
-                    self._speed.observe(len(batch), time.monotonic_ns() - started_ns)
-                elif time.monotonic_ns() - self._progress.engine_proven_ns >= self._idle_s * 1e9:
-                    self._check()
+            while (taken := self._frames.take(self._idle_s, self._active.speed)) is not None:
+                self._handle(taken)
+                if time.monotonic_ns() - self._progress.engine_proven_ns >= self._idle_s * 1e9:
+                    self._check(self._active)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)
             self._on_death(self.name, error)
 
-    def _fit(self, batch: Sequence[WaitingFrame]) -> list[WaitingFrame]:
+    def _handle(self, taken: Taken) -> None:
+        for waiting in taken.expired:
+            self._settle(waiting, Reason.DEADLINE)
+        for waiting in taken.hopeless:
+            self._settle(waiting, Reason.OVERLOAD)
+        for judged_by, some in itertools.groupby(taken.batch, lambda waiting: waiting.look.judged_by):
+            loaded = self._loaded.get(judged_by)
+            if loaded is None:
+                for waiting in some:  # settled before its frame's turn came, or its recipe would still be here
+                    self._settle(waiting, Reason.RECIPE)
+                continue
+            started_ns = time.monotonic_ns()
+            if batch := self._fit(loaded.judge.engine, list(some)):
+                self._judge(loaded, batch)
+                loaded.speed.observe(len(batch), time.monotonic_ns() - started_ns)
+
+    def _fit(self, engine: Engine, batch: Sequence[WaitingFrame]) -> list[WaitingFrame]:
         """Copy the frames into the engine's inputs; those that came, the others are incomplete."""
         started_ns = time.monotonic_ns()
         fitted: list[WaitingFrame] = []
         for waiting in batch:
             self._wait_s.observe((started_ns - waiting.arrived_at_ns) / 1e9)
             try:
-                fit(waiting.image, self._engine.inputs[len(fitted)])
+                fit(waiting.image, engine.inputs[len(fitted)])
             except (ValueError, cv2.error) as error:
                 log.error("camera %s: frame %d: %s", waiting.look.camera, waiting.frame.frame_id, error)
                 self._settle(waiting, Reason.INCOMPLETE_FRAME)
@@ -93,11 +109,11 @@ class Judging(threading.Thread):
             self._fit_s.observe((time.monotonic_ns() - started_ns) / 1e9)
         return fitted
 
-    def _judge(self, batch: Sequence[WaitingFrame]) -> None:
+    def _judge(self, loaded: Loaded, batch: Sequence[WaitingFrame]) -> None:
         started_ns = time.monotonic_ns()
         self._progress.engine_busy_since_ns = started_ns
         try:
-            scores = self._engine.run(len(batch))
+            scores = loaded.judge.engine.run(len(batch))
         except BaseException:
             for waiting in batch:
                 self._settle(waiting, Reason.MODEL_FAULT)
@@ -107,7 +123,7 @@ class Judging(threading.Thread):
         self._progress.engine_proven()
         for row, waiting in enumerate(batch):
             score = float(scores.score[row])
-            _, reason = decide(score, self._threshold)
+            _, reason = decide(score, loaded.judge.threshold)
             self._outbox.settle(
                 Outcome(
                     waiting.look, reason, done_ns, waiting.frame.frame_id, waiting.frame.exposed_at_ns, score,
@@ -121,22 +137,14 @@ class Judging(threading.Thread):
         frame = waiting.frame
         self._outbox.settle(Outcome(waiting.look, reason, time.monotonic_ns(), frame.frame_id, frame.exposed_at_ns))
 
-    def _score_known_picture(self) -> float:
-        np.copyto(self._engine.inputs[0], self._known_picture)
-        return float(self._engine.run(1).score[0])
-
-    def _check(self) -> None:
+    def _check(self, loaded: Loaded) -> None:
         """While no part comes: the known picture must still get its known score."""
         started_ns = self._progress.engine_busy_since_ns = time.monotonic_ns()
-        score = self._score_known_picture()
+        np.copyto(loaded.judge.engine.inputs[0], loaded.known_picture)
+        score = float(loaded.judge.engine.run(1).score[0])
         self._progress.engine_busy_since_ns = 0
         # Where all parts were given up for an engine that was slow for a while, this is how it is seen to be quick again.
-        self._speed.observe(1, time.monotonic_ns() - started_ns)
-        if not math.isclose(score, self._known_score, rel_tol=CHECK_TOLERANCE):
-            raise EngineFault(f"the engine scored its test picture {score}, at the start it was {self._known_score}")
+        loaded.speed.observe(1, time.monotonic_ns() - started_ns)
+        if not math.isclose(score, loaded.known_score, rel_tol=CHECK_TOLERANCE):
+            raise EngineFault(f"the engine scored its test picture {score}, at the start it was {loaded.known_score}")
         self._progress.engine_proven()
-
-
-def _test_picture(size: int) -> NDArray[np.uint8]:
-    """A picture with something of everything, the same at every start: (S, S, 3) uint8."""
-    return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)

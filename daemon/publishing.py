@@ -28,10 +28,6 @@ class Identity:
     instance: str
     epoch: int
     boot_id: str
-    recipe: int
-    model_sha256: str
-    profile_sha256: str
-    threshold: float
 
 
 class ReplayRing:
@@ -101,6 +97,7 @@ class Publisher:
     def publish(self, outcome: Outcome) -> None:
         """One look's result: exactly one message."""
         look = outcome.look
+        judged_by = look.judged_by
         verdict = _verdict_of(outcome.reason)
         self.seq += 1
         self.reject_seq += verdict is Verdict.REJECT
@@ -111,12 +108,12 @@ class Publisher:
             instance=identity.instance, epoch=identity.epoch, seq=self.seq, reject_seq=self.reject_seq, gate=look.gate,
             run=look.run or None, trigger=look.trigger, part_id=look.part_id, camera=look.camera, frame_id=outcome.frame_id,
             item=look.item, items=look.items,
-            verdict=verdict, reason=outcome.reason, score=outcome.score, threshold=identity.threshold,
+            verdict=verdict, reason=outcome.reason, score=outcome.score, threshold=judged_by.threshold,
             metric_distance=outcome.metric_distance, novelty_distance=outcome.novelty_distance,
             triggered_at_ns=None if look.trigger is None else look.triggered_at_ns, exposed_at_ns=outcome.exposed_at_ns,
             decided_at_ns=outcome.decided_at_ns, boot_id=identity.boot_id,
-            wall_time=datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds"), recipe=identity.recipe,
-            model_sha256=identity.model_sha256, profile_sha256=identity.profile_sha256,
+            wall_time=datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds"), recipe=judged_by.recipe,
+            model_sha256=judged_by.model_sha256, profile_sha256=judged_by.profile_sha256,
             simulated=self._simulated[look.camera],
         )  # fmt: skip
         frames = encode(result)
@@ -125,7 +122,7 @@ class Publisher:
         self._parts[look.camera, outcome.reason].inc()
         self._latency[look.camera].observe((time.monotonic_ns() - look.triggered_at_ns) / 1e9)
         if outcome.score == outcome.score:  # NaN: nothing was measured
-            self._ratio[look.camera].observe(outcome.score / identity.threshold)
+            self._ratio[look.camera].observe(outcome.score / judged_by.threshold)
         if outcome.reason is Reason.NO_FRAME:
             self._missed[look.camera].inc()
         if outcome.decided_at_ns > look.deadline_ns:
@@ -133,20 +130,21 @@ class Publisher:
         self._last_verdict.set(wall)
         self._unacknowledged.set(self.seq - self.acknowledged)
 
-    def heartbeat(self, state: State) -> None:
-        """The next beat."""
+    def heartbeat(self, state: State, recipe: int) -> None:
+        """The next beat; `recipe` is the active one's number."""
         self._beat += 1
         identity = self._identity
         beat = Heartbeat(
-            instance=identity.instance, epoch=identity.epoch, seq=self.seq, counter=self._beat, state=state,
+            instance=identity.instance, epoch=identity.epoch, seq=self.seq, counter=self._beat, state=state, recipe=recipe,
             sent_at_ns=time.monotonic_ns(), boot_id=identity.boot_id,
         )  # fmt: skip
         self.socket.send_multipart(encode(beat))
 
-    def state(self, state: State, detail: str) -> None:
-        """Tell a change of state."""
+    def state(self, state: State, detail: str, recipe: int) -> None:
+        """Tell a change of state, or of the active recipe's number."""
         change = StateChange(
             instance=self._identity.instance, epoch=self._identity.epoch, seq=self.seq, state=state, detail=detail,
+            recipe=recipe,
             sent_at_ns=time.monotonic_ns(),
         )  # fmt: skip
         self.socket.send_multipart(encode(change))

@@ -20,10 +20,12 @@ from daemon.book import AlreadyOpenError, Book
 from daemon.capture import Capture
 from daemon.drift import DriftWatch
 from daemon.judging import Judging
+from daemon.loaded import Loaded
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.publishing import Identity, Publisher
 from daemon.queue import FrameQueue
+from daemon.recipes import Recipes, RecipeSource
 from senbetsu import __version__
 from senbetsu.camera import open_camera
 from senbetsu.config import Config
@@ -36,6 +38,7 @@ from senbetsu.messages import (
     AckRequest,
     Answer,
     MessageError,
+    RecipeRequest,
     ReplayAnswer,
     ReplayRequest,
     StateRequest,
@@ -66,17 +69,24 @@ DRAIN_LIMIT_NS = 70_000_000_000
 class Daemon:
     """`run` returns the exit status."""
 
-    def __init__(self, config: Config, judge: Judge, notifier: SystemdNotifier | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        judge: Judge,
+        notifier: SystemdNotifier | None = None,
+        recipes: RecipeSource | None = None,
+    ) -> None:
+        """`recipes`: where others come from; None: `judge` is all there is."""
         check_config(config)
         self._config = config
-        self._judge = judge
         self._notifier = notifier or SystemdNotifier()
         self._stopping = False
-        self._state, self._detail = State.STARTING, "starting"
+        self._state, self._detail, self._told_recipe = State.STARTING, "starting", 0
         self._last_part_ns = 0
 
         self.metrics = Metrics(DAEMON_METRICS)
-        self._tell_what_judges()
+        self.metrics.gauge("build_info", __version__).set(1)
+        loaded = Loaded.of(config, judge)
         now_ns = time.monotonic_ns()
         self._progress = Progress(
             {camera.name: round(camera.silent_ms * 1e6) for camera in config.cameras},
@@ -84,14 +94,14 @@ class Daemon:
             round(config.daemon.engine_stall_ms * 1e6),
             {camera.name: now_ns for camera in config.cameras},
         )
-        self._book = Book()
+        self._book = Book(loaded.judged_by)
         self._outbox = Outbox(self._book)
         policy = BatchPolicy(judge.engine.batch_sizes[-1], round(config.daemon.batch_wait_ms * 1e6))
         self._frames = FrameQueue(
             {camera.name: camera.buffer_frames * camera.items for camera in config.cameras}, policy
         )
         self._judging = Judging(
-            judge,
+            loaded,
             self._frames,
             self._outbox,
             self._progress,
@@ -112,7 +122,10 @@ class Daemon:
         }
         self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
         self._state_gauge = self.metrics.gauge("state")
-        self._drift = DriftWatch(judge.distribution, config, self.metrics)
+        self._drift = DriftWatch(loaded, config, self.metrics)
+        self._recipes = Recipes(
+            recipes, config, loaded, self._book, self._judging, self._drift, self.metrics, self._outbox.wake
+        )
 
         self._context: zmq.Context[Any] = zmq.Context()
         self._curve = server_curve(self._context, config)
@@ -120,26 +133,20 @@ class Daemon:
             config.instance,
             new_epoch(),
             boot_id(),
-            config.recipe,
-            judge.model_sha256,
-            judge.profile_sha256,
-            judge.threshold,
         )
         simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
         self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics, self._curve)
         self._router = bound_socket(self._context, "request", config.daemon.request, "daemon.request", self._curve)
         self.metrics.serve(config.daemon.metrics_host, config.daemon.metrics_port, "daemon.metrics_port")
 
-    def _tell_what_judges(self) -> None:
-        judge, recipe = self._judge, str(self._config.recipe)
-        self.metrics.gauge("calibration_info", judge.model_sha256, judge.profile_sha256, recipe).set(1)
-        self.metrics.gauge("calibration_samples").set(judge.samples)
-        self.metrics.gauge("calibration_false_reject_bound").set(judge.false_reject_bound)
-        self.metrics.gauge("build_info", __version__).set(1)
-
     def stop(self) -> None:
         """Finish what is in flight and end. Safe in a signal handler."""
         self._stopping = True
+        self._outbox.wake()
+
+    def read_config_again(self) -> None:
+        """Change to the recipe that the config file names now, or load the active one anew. Safe in a signal handler."""
+        self._recipes.read_again()
         self._outbox.wake()
 
     def _died(self, thread: str, error: BaseException) -> None:
@@ -156,11 +163,12 @@ class Daemon:
         for capture in self._captures.values():
             capture.start()
         self._enter(State.IDLE, "no parts")
-        engine = self._judge.engine
-        threshold, epoch = self._judge.threshold, self._identity.epoch
+        active = self._recipes.active
+        engine, threshold, epoch = active.judge.engine, active.judge.threshold, self._identity.epoch
         status = f"ready: {engine.kind} {engine.precision}, threshold {threshold:.4f}, epoch {epoch}"
         log.info("%s; results on %s", status, self._config.daemon.publish)
         self._notifier.ready(status)
+        del active, engine  # freed once another recipe judges
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._outbox.wake_fd, zmq.POLLIN)
@@ -174,6 +182,7 @@ class Daemon:
             poller.poll(0 if requests_wait else left_ms)
             self._publish_outcomes()
             requests_wait = self._answer_requests()
+            self._change_recipe()
             now_ns = time.monotonic_ns()
             self._settle_overdue(now_ns)
             if now_ns >= next_beat_ns:
@@ -206,7 +215,7 @@ class Daemon:
             return
         self._enter(*self._condition(now_ns))
         if self._progress.all_proven(now_ns):
-            self._publisher.heartbeat(self._state)
+            self._publisher.heartbeat(self._state, self._book.active.recipe)
         if self._progress.engine_is_proven(now_ns):
             # A camera that is gone is no reason to be restarted: the others go on, and this one is reconnected.
             self._notifier.watchdog()
@@ -221,7 +230,7 @@ class Daemon:
         silent = self._progress.silent_cameras(now_ns)
         lost = [name for name, capture in self._captures.items() if capture.fault is not None or name in silent]
         detail = "".join(f"; camera {name}: {self._captures[name].fault or 'silent'}" for name in lost)
-        detail += self._drift.detail
+        detail += self._recipes.detail + self._drift.detail
         if len(lost) == len(self._captures):
             return State.HELD, f"no camera delivers{detail}"
         if all(capture.ended.is_set() for capture in self._captures.values()) and not self._book:
@@ -231,10 +240,11 @@ class Daemon:
         return State.IDLE, f"no parts{detail}"
 
     def _enter(self, state: State, detail: str) -> None:
-        if (state, detail) != (self._state, self._detail):
-            self._state, self._detail = state, detail
+        recipe = self._book.active.recipe
+        if (state, detail, recipe) != (self._state, self._detail, self._told_recipe):
+            self._state, self._detail, self._told_recipe = state, detail, recipe
             self._state_gauge.set(state)
-            self._publisher.state(state, detail)
+            self._publisher.state(state, detail, recipe)
             self._notifier.status(f"{state.name}: {detail}")
 
     def _answer_requests(self) -> bool:
@@ -244,12 +254,21 @@ class Daemon:
                 *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return False
-            answer = self._answer(payload)
+            answer = self._answer(payload, tuple(envelope))
             # What a trigger has caused so far goes out after its answer.
-            self._router.send_multipart([*envelope, answer.encode()])
+            if answer is not None:
+                self._router.send_multipart([*envelope, answer.encode()])
         return True
 
-    def _answer(self, payload: bytes) -> Answer | ReplayAnswer:
+    def _change_recipe(self) -> None:
+        before = self._recipes.active
+        for envelope, answer in self._recipes.turn():
+            self._router.send_multipart([*envelope, answer.encode()])
+        if self._recipes.active is not before:
+            self._enter(*self._condition(time.monotonic_ns()))
+
+    def _answer(self, payload: bytes, envelope: tuple[bytes, ...]) -> Answer | ReplayAnswer | None:
+        """None: the answer comes later."""
         try:
             request = decode_request(payload)
         except MessageError as error:
@@ -266,17 +285,19 @@ class Daemon:
                 return Answer(
                     False, "ack", {"error": f"this is epoch {self._identity.epoch}", "epoch": self._identity.epoch}
                 )
+            case RecipeRequest():
+                return self._recipes.ask(request, envelope)
             case StateRequest():
                 return Answer(True, "state", self._state_body())
 
     def _state_body(self) -> dict[str, Any]:
         identity = self._identity
-        publisher = self._publisher
+        publisher, active = self._publisher, self._book.active
         return {
             "schema": SCHEMA, "minor": MINOR, "instance": identity.instance, "epoch": identity.epoch,
             "seq": publisher.seq, "oldest": publisher.ring.oldest, "reject_seq": publisher.reject_seq,
             "acknowledged": publisher.acknowledged, "state": self._state.name, "detail": self._detail,
-            "recipe": identity.recipe, "model_sha256": identity.model_sha256, "profile_sha256": identity.profile_sha256,
+            "recipe": active.recipe, "model_sha256": active.model_sha256, "profile_sha256": active.profile_sha256,
         }  # fmt: skip
 
     def _trigger(self, request: TriggerRequest) -> Answer:
@@ -289,6 +310,9 @@ class Daemon:
         cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger != "free_run"]
         if not cameras:
             return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a trigger")
+        active = self._book.active.recipe
+        if request.recipe not in (None, active):
+            return refuse(Reason.RECIPE, f"recipe {request.recipe} is asked for, {active} is active")
         now_ns = time.monotonic_ns()
         deadline_ns = now_ns + round(request.deadline_ms * 1e6)
         names = [camera.name for camera in cameras]
@@ -312,6 +336,7 @@ class Daemon:
         """Told to stop: no new triggers, everything in flight is judged or runs into its deadline, and is published."""
         log.info("stopping: finishing %d looks in flight", len(self._book))
         self._notifier.stopping("finishing what is in flight")
+        self._give_up_recipes()
         for capture in self._captures.values():
             capture.stop()
         give_up_ns = time.monotonic_ns() + DRAIN_LIMIT_NS
@@ -345,9 +370,14 @@ class Daemon:
         self._publish_outcomes()
         self._enter(State.ABORTED, why)
         self._answer_requests()
+        self._give_up_recipes()
         self._say_counts()
         self._close()
         return 1
+
+    def _give_up_recipes(self) -> None:
+        for envelope, answer in self._recipes.give_up():
+            self._router.send_multipart([*envelope, answer.encode()])
 
     def _say_counts(self) -> None:
         verdicts = self._publisher.verdicts

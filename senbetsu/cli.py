@@ -12,6 +12,7 @@ PROGRAMS = {
     "evaluate": "measure defects found and good parts rejected, on parts whose kind is known",
     "recheck": "at shift start: every known bad part must be rejected, every golden one pass",
     "daemon": "watch the line: camera, batches, verdicts, ZeroMQ",
+    "recipe": "tell or change what the line inspects, while it runs",
     "bridge": "pass the verdicts to a PLC (Modbus TCP), failing safe",
     "bench": "measure what this PC carries, with or without camera and artefacts",
     "keys": "make keys for ZeroMQ addresses that other machines reach",

@@ -1,10 +1,12 @@
 """Every setting, its type, unit, default and range; read from one TOML file.
 
 Settings come from a program's flags, else from the file named by `--config`, else from `config.toml` in the working
-directory, else from the defaults here. An unknown key is refused: a misspelt setting must not silently do nothing.
+directory, else from the defaults here; a recipe.toml beside the artefacts says what is otherwise for that product. An unknown key is refused: a misspelt setting must not silently do nothing.
 """
 
+import copy
 import tomllib
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -32,6 +34,7 @@ Network = Annotated[str, AfterValidator(_network)]
 MIN_INPUT_SIZE = 128
 """A network that reduces the picture 32 times leaves 4 x 4 places of it."""
 DEFAULT_CONFIG = Path("config.toml")
+RECIPE_FILE = "recipe.toml"
 
 
 class Section(BaseModel):
@@ -415,6 +418,16 @@ class SecuritySection(Section):
     """Folder of CURVE keys, made by `senbetsu keys`; needed for any ZeroMQ address but this PC's own."""
 
 
+class RecipeFile(Section):
+    """`recipe.toml` in a folder of artefacts: what differs from the config file for that product."""
+
+    recipe: Annotated[int, Field(ge=1, le=65535)]
+    """Number by which the PLC knows it."""
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    calibrate: CalibrateSection = CalibrateSection()
+
+
 class Config(Section):
     """All settings."""
 
@@ -423,7 +436,9 @@ class Config(Section):
     artifacts: Path = Path("artifacts")
     """Folder of embedding.* and profile.*."""
     recipe: Annotated[int, Field(ge=1, le=65535)] = 1
-    """Number by which the PLC knows what is inspected."""
+    """Number by which the PLC knows what is inspected; a recipe.toml in the folder of artefacts has its own."""
+    recipes_dir: Path = Path("recipes")
+    """Folder of recipes: each a folder with a recipe.toml and the artefacts of one product."""
     model: ModelSection = ModelSection()
     engine: EngineSection = EngineSection()
     train: TrainSection = TrainSection()
@@ -495,20 +510,68 @@ def load_config(path: Path | None = None, overrides: dict[str, Any] | None = Non
     Raises:
         ConfigError: the file is missing or not TOML, or a setting is unknown, of the wrong type or out of range.
     """
-    document: dict[str, Any] = {}
-    where = "flags"
+    return read_settings(path, overrides).config()
+
+
+def read_settings(path: Path | None = None, overrides: dict[str, Any] | None = None) -> "Settings":
+    """As `load_config`, but nothing is checked and no recipe chosen yet. Raises ConfigError where the file is no TOML."""
+    flags = {dotted: value for dotted, value in (overrides or {}).items() if value is not None}
     if path is None and DEFAULT_CONFIG.is_file():
         path = DEFAULT_CONFIG
-    if path is not None:
-        where = str(path)
-        document = _read_toml(path)
-    for dotted, value in (overrides or {}).items():
-        if value is not None:
-            _put(document, dotted, value)
+    return Settings("flags", {}, flags) if path is None else Settings(str(path), _read_toml(path), flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Config file and flags as they were read: what the settings of every recipe are made of."""
+
+    where: str
+    document: dict[str, Any]
+    flags: dict[str, Any]
+
+    def config(self, artifacts: Path | None = None) -> Config:
+        """The settings with this folder of artefacts; None: with the one that file or flags name.
+
+        Flags win over the folder's recipe.toml, which wins over the config file; but a recipe's number is its own.
+
+        Raises:
+            ConfigError: a setting is unknown, of the wrong type or out of range, here or in recipe.toml.
+        """
+        document = copy.deepcopy(self.document)
+        flags = dict(self.flags) if artifacts is None else {**self.flags, "artifacts": artifacts}
+        folder = flags.get("artifacts", document.get("artifacts", Config.model_fields["artifacts"].default))
+        path = Path(folder) / RECIPE_FILE if isinstance(folder, str | Path) else Path(RECIPE_FILE)
+        recipe = read_recipe(path) if path.is_file() else {}
+        for name, value in recipe.items():
+            before = document.get(name)
+            document[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+        for dotted, value in flags.items():
+            if dotted != "recipe" or not recipe:
+                _put(document, dotted, value)
+        try:
+            return Config.model_validate(document)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, f"{self.where} with {path}" if recipe else self.where)) from error
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """What a recipe.toml sets, as nested tables.
+
+    Raises:
+        ConfigError: it is no TOML, lacks its number, or sets what does not belong to a recipe.
+    """
+    document = _read_toml(path)
+    may_set = ", ".join(RecipeFile.model_fields)
+    for name in document:
+        if name in Config.model_fields and name not in RecipeFile.model_fields:
+            raise ConfigError(
+                f"{path}: {name}: belongs to the line, which runs on while the recipe changes; a recipe may set {may_set}"
+            )
     try:
-        return Config.model_validate(document)
+        RecipeFile.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from error
+        raise ConfigError(_explain(error, str(path), RecipeFile)) from error
+    return document
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -537,15 +600,17 @@ def _put(document: dict[str, Any], dotted: str, value: object) -> None:
         raise ConfigError(f"--set {dotted}: there is no such setting in the config file") from None
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, root: type[BaseModel] = Config) -> str:
     """One line a fault: the field's path, what was found, what is allowed."""
     lines = []
     for fault in error.errors():
         path = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             *section, _ = fault["loc"]
-            known = ", ".join(_keys_of(section))
+            known = ", ".join(_keys_of(section, root))
             lines.append(f"{where}: {path}: unknown setting; allowed here: {known}")
+        elif fault["type"] == "missing" and root is RecipeFile:
+            lines.append(f"{where}: {path}: missing; give the recipe its number, such as recipe = 2")
         elif not path:
             lines.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}")
         else:
@@ -553,8 +618,8 @@ def _explain(error: ValidationError, where: str) -> str:
     return "\n".join(lines)
 
 
-def _keys_of(section: list[int | str]) -> list[str]:
-    at: type[BaseModel] = Config
+def _keys_of(section: list[int | str], root: type[BaseModel]) -> list[str]:
+    at = root
     for part in section:
         if isinstance(part, int):
             continue

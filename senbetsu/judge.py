@@ -49,4 +49,5 @@ def load_judge(config: Config) -> Judge:
         claim.n,
         claim.headline_rate,
         profile.distribution,
+        profile.camera,
     )

@@ -98,7 +98,11 @@ class Number:
 class Text:
     """Any text that can be sent on: JSON can name half a character (a lone surrogate), UTF-8 cannot."""
 
-    def read(self, key: str, value: object) -> str:
+    optional: bool = False
+
+    def read(self, key: str, value: object) -> str | None:
+        if value is None and self.optional:
+            return None
         if not isinstance(value, str):
             raise MessageError(f"{key}: expected a text, found {_short(value)}")
         try:
@@ -108,10 +112,10 @@ class Text:
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
+        return {"type": ["string", "null"] if self.optional else "string"}
 
     def says(self) -> str:
-        return "text"
+        return "text or null" if self.optional else "text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from senbetsu.verdict import Reason, Verdict
 
 __all__ = ["EPOCH_LIMIT", "MessageError"]
 
-SCHEMA, MINOR = 1, 1
+SCHEMA, MINOR = 1, 2
 TOPIC_REJECT = "result.reject."
 TOPIC_PASS = "result.pass."
 TOPIC_RESULT = "result."
@@ -60,6 +60,7 @@ _RUN = told(
     Integer(1, MAX_RUN, optional=True),
     since=1,
 )
+_RECIPE = told("number of the active recipe: what is triggered now is judged by it", Integer(0, 65535, optional=True), since=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +139,14 @@ class Heartbeat:
     seq: int = field(metadata=_SEQ)
     counter: int = field(metadata=told("one more with each heartbeat", Integer()))
     state: State = field(metadata=told("the daemon's state", Member(State)))
+    recipe: int | None = field(default=None, metadata=_RECIPE)
     sent_at_ns: int = field(metadata=_SENT)
     boot_id: str = field(metadata=_BOOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """Sent when the daemon's state changes."""
+    """Sent when the daemon's state, its detail or the active recipe changes."""
 
     schema: int = field(default=SCHEMA, metadata=_SCHEMA)
     instance: str = field(metadata=_INSTANCE)
@@ -152,6 +154,7 @@ class StateChange:
     seq: int = field(metadata=_SEQ)
     state: State = field(metadata=told("the daemon's state", Member(State)))
     detail: str = field(metadata=told("why, for people", Text()))
+    recipe: int | None = field(default=None, metadata=_RECIPE)
     sent_at_ns: int = field(metadata=_SENT)
 
 
@@ -165,6 +168,15 @@ class TriggerRequest:
     part_id: int | None = field(metadata=_PART)
     deadline_ms: float = field(
         metadata=told("from now to the verdict, milliseconds", Number(or_nan=False, over=0, most=60_000))
+    )
+    recipe: int | None = field(
+        default=None,
+        metadata=told(
+            "number of the recipe that has to judge it: if another is active, the trigger is refused with RECIPE; null: "
+            "whichever is active",
+            Integer(1, 65535, optional=True),
+            since=2,
+        ),
     )
 
 
@@ -189,7 +201,19 @@ class StateRequest:
     """Ask for a snapshot of the daemon: what who comes late has to know."""
 
 
-Request = TriggerRequest | ReplayRequest | AckRequest | StateRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRequest:
+    """Change the active recipe, by name or by number (since 1.2). The answer comes when it judges, or could not be loaded."""
+
+    name: str | None = field(default=None, metadata=told("the recipe's name", Text(optional=True)))
+    number: int | None = field(default=None, metadata=told("the recipe's number", Integer(1, 65535, optional=True)))
+
+    def __post_init__(self) -> None:
+        if (self.name is None) == (self.number is None):
+            raise MessageError("expected either name or number of a recipe")
+
+
+Request = TriggerRequest | ReplayRequest | AckRequest | StateRequest | RecipeRequest
 Published = Result | Heartbeat | StateChange
 
 
@@ -248,6 +272,7 @@ OPERATIONS: dict[str, type[Request]] = {
     "replay": ReplayRequest,
     "ack": AckRequest,
     "state": StateRequest,
+    "recipe": RecipeRequest,
 }
 _NAMES = {kind: name for name, kind in OPERATIONS.items()}
 
@@ -255,7 +280,7 @@ _NAMES = {kind: name for name, kind in OPERATIONS.items()}
 def decode_request(payload: bytes) -> Request:
     """Read one request. Raises MessageError, whose text is the answer's `error`."""
     document = read_object(payload)
-    name = Text().read("op", document.get("op"))
+    name = str(Text().read("op", document.get("op")))
     if name not in OPERATIONS:
         raise MessageError(f"op: {name[:60]!r} is not one of {', '.join(OPERATIONS)}")
     kind = OPERATIONS[name]
@@ -311,6 +336,12 @@ ANSWERS: dict[str, tuple[Field, ...]] = {
         Field("model_sha256", Text(), "what measures"),
         Field("profile_sha256", Text(), "what judges"),
     ),
+    "recipe": (
+        Field("name", Text(), "the active recipe's name"),
+        Field("recipe", Integer(0, 65535), "its number"),
+        Field("model_sha256", Text(), "what measures"),
+        Field("profile_sha256", Text(), "what judges"),
+    ),
 }
 """Beside `ok` true and `op`. Not ok: `error` for people; for a trigger also gate, trigger and the reason's name."""
 
@@ -332,7 +363,7 @@ class Answer:
         """Raises MessageError where `ok` or `op` is missing, or what belongs to an `ok` does not fit."""
         document = read_object(payload)
         ok = Boolean().read("ok", document.pop("ok", None))
-        op = Text().read("op", document.pop("op", None))
+        op = str(Text().read("op", document.pop("op", None)))
         return cls(ok, op, document)
 
     def field(self, name: str) -> Any:

@@ -40,6 +40,9 @@ DAEMON_METRICS = (
     Metric("calibration_info", "gauge", "1; the labels say what judges", ("model_sha256", "profile_sha256", "recipe")),
     Metric("calibration_samples", "gauge", "Normal parts behind the threshold"),
     Metric("calibration_false_reject_bound", "gauge", "Share of good parts rejected, as claimed"),
+    Metric("recipe", "gauge", "Number of the active recipe"),
+    Metric("recipe_loading", "gauge", "1 while another recipe is being loaded"),
+    Metric("recipe_loads_total", "counter", "Changes of recipe asked for while running, by how they ended", ("outcome",)),
     Metric("drift_alarm", "gauge", "1 while parts score otherwise than calibrated", ("camera", "test")),
     Metric("drift_alarms_total", "counter", "Drift alarms raised", ("camera", "test")),
     Metric("drift_p_value", "gauge", "Of the newest window of passed parts", ("camera", "test")),
@@ -99,6 +102,10 @@ class Metrics:
     def gauge(self, name: str, *labels: str) -> Gauge:
         """As `counter`."""
         return self._gauges[name].labels(*labels) if labels else self._gauges[name]
+
+    def forget(self, name: str, *labels: str) -> None:
+        """A gauge's child is of the past."""
+        self._gauges[name].remove(*labels)
 
     def histogram(self, name: str, *labels: str) -> Histogram:
         """As `counter`."""

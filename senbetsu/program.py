@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from senbetsu import __version__
-from senbetsu.config import Config, load_config
+from senbetsu.config import Config, Settings, read_settings
 from senbetsu.errors import ConfigError, UserError
 
 EXIT_OK = 0
@@ -34,7 +34,12 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
 
 
 def settings_of(arguments: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Config:
-    """The settings of a run: flags over file over defaults. Raises ConfigError."""
+    """The settings of a run: flags over recipe over file over defaults. Raises ConfigError."""
+    return read(arguments, overrides).config()
+
+
+def read(arguments: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Settings:
+    """What the settings of a run are made of, for a program that changes recipes. Raises ConfigError."""
     given: dict[str, Any] = {}
     for assignment in arguments.settings:
         key, equals, text = assignment.partition("=")
@@ -42,7 +47,7 @@ def settings_of(arguments: argparse.Namespace, overrides: dict[str, Any] | None 
             raise ConfigError(f"--set {assignment}: expected KEY=VALUE, for example --set engine.precision=fp32")
         given[key.strip()] = _toml_value(text.strip())
     given["artifacts"] = arguments.artifacts if arguments.artifacts is not None else given.get("artifacts")
-    return load_config(arguments.config, {**given, **(overrides or {})})
+    return read_settings(arguments.config, {**given, **(overrides or {})})
 
 
 def _toml_value(text: str) -> object:

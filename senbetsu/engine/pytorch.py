@@ -52,26 +52,30 @@ class TorchEngine:
                 self._replay[size]()
 
     def _plain(self, size: int) -> Callable[[], None]:
-        def step() -> None:
-            self._scores[:size].copy_(self._network(self._pinned[:size], *self._constants))
+        network, constants, pictures, scores = self._network, self._constants, self._pinned[:size], self._scores[:size]
+
+        def step() -> None:  # without self: an engine that is dropped is freed at once, not when the collector comes by
+            scores.copy_(network(pictures, *constants))
 
         return step
 
     def _captured(self, size: int) -> Callable[[], None]:
         """Upload, network and download as one CUDA graph (Gray, "Getting Started with CUDA Graphs", 2019)."""
-        images = torch.zeros_like(self._pinned[:size], device=self._device)
+        network, constants, pictures, scores = self._network, self._constants, self._pinned[:size], self._scores[:size]
+        images = torch.zeros_like(pictures, device=self._device)
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
         def step() -> None:
-            images.copy_(self._pinned[:size], non_blocking=True)
-            self._scores[:size].copy_(self._network(images, *self._constants), non_blocking=True)
+            images.copy_(pictures, non_blocking=True)
+            scores.copy_(network(images, *constants), non_blocking=True)
 
         with torch.cuda.stream(stream):
             for _ in range(3):  # cuDNN chooses its algorithms before the capture
                 step()
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
+        # thread_local: another engine may be at work on another thread while this one is built beside it.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             step()
 
         def replay() -> None:

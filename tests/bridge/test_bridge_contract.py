@@ -71,7 +71,7 @@ def test_rule_3_two_results_for_one_look_that_differ_reject() -> None:
 
 @pytest.mark.parametrize("wrong", [{"camera": "cam9"}, {"items": 2}, {"part_id": 99}, {"recipe": 2}])
 def test_rule_3_a_look_that_was_not_expected_rejects(wrong: dict) -> None:
-    rig = Rig().start()
+    rig = Rig(recipe=1).start()
     trigger = rig.part()
     rig.judge(trigger, **wrong)
     assert rig.verdict(trigger) not in ("OK", "NONE")

@@ -171,10 +171,38 @@ def test_rule_11_the_recipe_is_fixed_at_the_trigger() -> None:
     during = rig.part()
     assert rig.verdict(during) == "RECIPE"
     assert rig.sent[-1].trigger == before, "the daemon is not asked"
-    rig.recipe = 0
+    rig.recipe = 1
     after = rig.part()
+    assert rig.sent[-1].recipe == 1, "the daemon is told which one has to judge"
     rig.judge(after, recipe=2)
-    assert rig.verdict(after) == "RECIPE", "judged by another recipe than the one that was active"
+    assert rig.verdict(after) == "RECIPE", "judged by another recipe than the one that was asked for"
+
+
+def test_rule_11_where_the_plc_chooses_none_whichever_is_active_judges_but_all_looks_by_the_same() -> None:
+    rig = Rig(cameras=("cam1", "cam2")).start()
+    one, two = rig.part(), rig.part()
+    assert [request.recipe for request in rig.sent] == [None, None]
+    for camera, recipe_of_one, recipe_of_two in (("cam1", 2, 1), ("cam2", 2, 2)):
+        rig.judge(one, camera=camera, recipe=recipe_of_one, part_id=1)
+        rig.judge(two, camera=camera, recipe=recipe_of_two)
+    assert rig.verdict(one) == "OK"
+    assert rig.verdict(two) == "RECIPE"
+
+
+def test_rule_11_the_active_recipe_is_the_daemons_and_parts_are_taken_once_it_is_the_one_that_is_asked_for() -> None:
+    rig = Rig().start()
+    rig.recipe = 2
+    assert rig.verdict(rig.part()) == "RECIPE"
+    assert Flag.RECIPE_DIFFERS in rig.window.flags
+    assert rig.contract.recipe_asked_for == 2
+    rig.contract.on_state(rig.epoch, State.EXECUTE, rig.now_ns, 2)
+    assert rig.window.recipe == 2
+    assert Flag.RECIPE_DIFFERS not in rig.window.flags
+    trigger = rig.part()
+    rig.judge(trigger, recipe=2)
+    assert rig.verdict(trigger) == "OK"
+    rig.contract.on_heartbeat(rig.epoch, 1, State.EXECUTE, rig.now_ns, 1)
+    assert rig.verdict(rig.part()) == "RECIPE"
 
 
 def test_rule_12_whether_simulated_parts_may_pass_is_fixed_at_the_trigger() -> None:

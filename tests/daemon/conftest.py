@@ -65,13 +65,13 @@ class Line:
         self.publish = f"tcp://127.0.0.1:{free_port()}"
         self.request = f"tcp://127.0.0.1:{free_port()}"
         self.metrics_port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._engine = engine
         self._environment = {**os.environ, **environment}
-        self._config = folder / "line.toml"
+        self.config_file = folder / "line.toml"
         own = {"publish": f'"{self.publish}"', "request": f'"{self.request}"', "metrics_port": str(self.metrics_port)}
         settings = "".join(f"{key} = {value}\n" for key, value in {**own, **override}.items())
-        self._config.write_text(f"{config}\n{'' if '[daemon]' in config else '[daemon]'}\n{settings}")
+        self.config_file.write_text(f"{config}\n{'' if '[daemon]' in config else '[daemon]'}\n{settings}")
         self.context: zmq.Context[Any] = zmq.Context()
         self._subscriber = self.context.socket(zmq.SUB)
         self._subscriber.subscribe(b"")
@@ -87,8 +87,8 @@ class Line:
     def _start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(LAUNCHER), str(self._config), json.dumps(self._engine)],
-                cwd=self._folder,
+                [sys.executable, str(LAUNCHER), str(self.config_file), json.dumps(self._engine)],
+                cwd=self.folder,
                 env=self._environment,
                 stderr=log,
             )

@@ -3,6 +3,7 @@
 The score is the picture's mean grey / 100, so that pictures darker than 100 pass at threshold 1. A picture of one even
 grey makes the engine misbehave: 255 no number, 254 EngineFault, 253 hangs, 252 another exception.
 SETTINGS is a JSON object: `delay_ms` of each run, `max_batch`; `calibration_scores`, which drift is watched for against.
+Another recipe's folder holds a judge.json: its `threshold` and `profile_sha256`, and `load_ms`, how long it takes to load.
 """
 
 import json
@@ -16,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from daemon.__main__ import serve
-from senbetsu.config import load_config
+from daemon.recipes import RecipeSource
+from senbetsu.config import Config, read_settings
 from senbetsu.drift import ScoreDistribution
 from senbetsu.engine import EngineFault, Scores
+from senbetsu.errors import ArtifactError
 from senbetsu.judge import Judge
 from senbetsu.program import run, set_up_logging
 
@@ -55,12 +58,21 @@ class StandInEngine:
 
 
 def main() -> int:
-    config = load_config(Path(sys.argv[1]))
-    settings = json.loads(sys.argv[2])
-    scores = settings.pop("calibration_scores", None)
+    engine = json.loads(sys.argv[2])
+    scores = engine.pop("calibration_scores", None)
     distribution = None if scores is None else ScoreDistribution.of(scores, len(scores))
-    engine = StandInEngine(**settings)
-    return serve(config, Judge(engine, THRESHOLD, "m" * 64, "p" * 64, 299, 0.01, distribution))
+
+    def load(config: Config) -> Judge:
+        path = config.artifacts / "judge.json"
+        if not path.is_file():
+            raise ArtifactError(f"{path}: missing; the stand-in has nothing to judge with")
+        judge = json.loads(path.read_text())
+        time.sleep(judge.get("load_ms", 0) / 1000)
+        return Judge(StandInEngine(**engine), judge["threshold"], "m" * 64, judge["profile_sha256"], 50, 0.02)
+
+    settings = read_settings(Path(sys.argv[1]))
+    first = Judge(StandInEngine(**engine), THRESHOLD, "m" * 64, "p" * 64, 299, 0.01, distribution)
+    return serve(settings.config(), first, RecipeSource(settings, lambda: read_settings(Path(sys.argv[1])), load))
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def test_the_queue_holds_each_camera_to_its_share_and_loses_nothing(
     steps: list[str], limit: int, max_batch: int
 ) -> None:
     queue = FrameQueue({"a": limit, "b": 3}, BatchPolicy(max_batch, 0))
-    book = Book()
+    book = Book(None)
     inside: list[Any] = []
     for step in steps:
         if step == "take":
@@ -180,7 +180,7 @@ def test_the_queue_holds_each_camera_to_its_share_and_loses_nothing(
 
 def test_a_batch_that_is_held_takes_in_who_comes_meanwhile() -> None:
     queue = FrameQueue({"a": 16}, BatchPolicy(2, 60_000_000_000))
-    book = Book()
+    book = Book(None)
     first, second = waiting_frame(book, "a"), waiting_frame(book, "a")
     object.__setattr__(first, "arrived_at_ns", FAR_NS - 60_000_000_000)
     queue.put(first)

@@ -19,7 +19,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.book = Book()
+        self.book = Book(None)
         self.now_ns = 0
         self.announced: list[Look] = []
         self.settled: list[Look] = []
@@ -91,7 +91,7 @@ TestBook = BookMachine.TestCase
 
 
 def test_the_outbox_hands_on_the_first_outcome_of_a_look_and_no_other() -> None:
-    book = Book()
+    book = Book(None)
     outbox = Outbox(book)
     (first, second) = book.announce("gate1", ["cam1", "cam2"], 1, None, 0, 100)
     assert outbox.settle(Outcome(second, Reason.OVERLOAD, 1))

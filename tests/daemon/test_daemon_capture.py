@@ -67,7 +67,7 @@ def run() -> Callable[..., Any]:
         free_run: bool = False,
     ) -> Any:
         """Order a frame for a part at each trigger time, let the thread work, and tell what became of whom."""
-        book = Book()
+        book = Book(None)
         outbox = Outbox(book)
         frames = FrameQueue({"cam1": buffer_frames}, BatchPolicy(64, 0))
         settings = {"name": "cam1", "kind": "opencv", "source": "0", "gate": "gate1", "buffer_frames": buffer_frames}
@@ -185,7 +185,7 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
 
 def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, int, Reason | None]]:
     """(frame, item, reason) of every look, in order; no reason where it waits to be judged."""
-    book = Book()
+    book = Book(None)
     outbox = Outbox(book)
     frames = FrameQueue({"cam1": 64}, BatchPolicy(64, 0))
     own = {"name": "cam1", "kind": "opencv", "source": "0", "gate": "gate1", "trigger": "free_run"}

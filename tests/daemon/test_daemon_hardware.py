@@ -47,7 +47,7 @@ class Line:
         if counts:
             monkeypatch.setattr(industrial, "edges", lambda: self.pulses)
             monkeypatch.setattr(industrial._device, "fetch", with_count)
-        self.book = Book()
+        self.book = Book(None)
         self.outbox = Outbox(self.book)
         self.frames = FrameQueue({"cam1": 64}, BatchPolicy(64, 0))
         self.deaths: list[BaseException] = []

@@ -1,6 +1,7 @@
 """The engine's thread: every frame that is taken is settled, with its own score, and a wrong engine is not believed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from daemon.batching import BatchPolicy
 from daemon.book import Book
 from daemon.judging import Judging
+from daemon.loaded import Loaded
 from daemon.outcome import Outbox
 from daemon.progress import Progress
 from daemon.queue import FrameQueue, WaitingFrame
 from senbetsu.camera import Frame
+from senbetsu.config import Config
 from senbetsu.engine import EngineFault, Scores
 from senbetsu.judge import Judge
 from senbetsu.metrics import DAEMON_METRICS, Metrics
@@ -43,7 +46,9 @@ class GreyEngine:
 def judge_all() -> Callable[..., Any]:
     def judge_all(images: list[Any], engine: GreyEngine, deadline_ns: int = FAR_NS) -> tuple[list[Any], list[str]]:
         """The outcomes of these frames in order of trigger, and what the thread died of."""
-        book = Book()
+        config = Config(artifacts=Path("recipe1"))
+        loaded = Loaded.of(config, Judge(engine, 1.0, "m", "p", 1, 0.5))
+        book = Book(loaded.judged_by)
         outbox = Outbox(book)
         frames = FrameQueue({"cam1": 64}, BatchPolicy(4, 0))
         for number, image in enumerate(images):
@@ -51,7 +56,7 @@ def judge_all() -> Callable[..., Any]:
             assert frames.put(WaitingFrame(look, Frame(number, 0, image), image, 0))
         deaths: list[str] = []
         thread = Judging(
-            Judge(engine, 1.0, "m", "p", 1, 0.5), frames, outbox, Progress({}, 10**9, 10**9), Metrics(DAEMON_METRICS),
+            loaded, frames, outbox, Progress({}, 10**9, 10**9), Metrics(DAEMON_METRICS),
             60.0 if images else 0.0, lambda _, error: deaths.append(str(error)),
         )  # fmt: skip
         if images:

@@ -85,7 +85,7 @@ def test_an_accepted_trigger_names_the_looks_to_expect(running: Any) -> None:
     ("request_", "says"),
     [
         (b"no json", "not JSON"),
-        (b'{"op":"dance"}', "not one of trigger, replay, ack, state"),
+        (b'{"op":"dance"}', "not one of trigger, replay, ack, state, recipe"),
         (b'{"op":"trigger","gate":"gate1","trigger":65536,"deadline_ms":100}', "trigger: expected an integer"),
         (b'{"op":"trigger","gate":"gate1","trigger":1,"deadline_ms":0}', "deadline_ms"),
         (b'{"op":"trigger","gate":"nowhere","trigger":1,"deadline_ms":100}', "nowhere"),

@@ -115,7 +115,7 @@ def test_requests_come_back(request_: object) -> None:
 @pytest.mark.parametrize(
     ("payload", "said"),
     [
-        (b'{"op":"open_the_gate"}', "not one of trigger, replay, ack, state"),
+        (b'{"op":"open_the_gate"}', "not one of trigger, replay, ack, state, recipe"),
         (b'{"op":"trigger","gate":"g","trigger":65536,"part_id":null,"deadline_ms":5}', "trigger"),
         (b'{"op":"trigger","gate":"g","trigger":1,"part_id":null,"deadline_ms":0}', "deadline_ms"),
         (b'{"op":"trigger","gate":"g","trigger":true,"part_id":null,"deadline_ms":5}', "trigger"),

@@ -1,0 +1,59 @@
+"""A recipe that is loaded: what judges, proven on a picture whose score is known from then on.
+
+Everything that takes time is done here, before it judges its first part, so that it can be done beside a line that runs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.book import JudgedBy
+from daemon.run_times import RunTimes
+from senbetsu.config import Config
+from senbetsu.drift import Expected
+from senbetsu.engine import EngineFault
+from senbetsu.judge import Judge
+from senbetsu.recipes import named
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """`judged_by` is what its results say; `speed` learns how long its batches take."""
+
+    judged_by: JudgedBy
+    judge: Judge
+    known_picture: NDArray[np.uint8]
+    known_score: float
+    speed: RunTimes
+    expected: Expected | None
+    """What drift is watched for against; None: the profile holds nothing for it."""
+
+    @classmethod
+    def of(cls, config: Config, judge: Judge) -> Self:
+        """Prove it. Raises EngineFault where it gives no finite score."""
+        recipe = named(config)
+        engine, distribution = judge.engine, judge.distribution
+        picture = _test_picture(engine.inputs.shape[1])
+        np.copyto(engine.inputs[0], picture)
+        score = float(engine.run(1).score[0])
+        if not math.isfinite(score):
+            raise EngineFault("the engine gives no finite score for its own test picture")
+        settings = config.daemon
+        return cls(
+            JudgedBy(recipe.name, recipe.number, judge.model_sha256, judge.profile_sha256, judge.threshold),
+            judge,
+            picture,
+            score,
+            RunTimes(engine.batch_sizes),
+            None
+            if distribution is None
+            else Expected.of(distribution, settings.drift_window, settings.drift_false_alarm_parts),
+        )
+
+
+def _test_picture(size: int) -> NDArray[np.uint8]:
+    """A picture with something of everything, the same at every start: (S, S, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)

@@ -93,6 +93,7 @@ class Recipes:
         self._retired: list[JudgedBy] = []
         self._read_again = False
         self._told = ""
+        self._loads = {outcome: metrics.counter("recipe_loads_total", outcome) for outcome in ("changed", "failed")}
         self._tell_what_judges()
 
     def read_again(self) -> None:
@@ -142,7 +143,9 @@ class Recipes:
         """The daemon ends: answers to those who wait, and nothing is begun any more."""
         self._source = None
         loading, self._loading = self._loading, None
-        return [] if loading is None else [(envelope, _refusal("the daemon is stopping")) for envelope in loading.waiting]
+        return (
+            [] if loading is None else [(envelope, _refusal("the daemon is stopping")) for envelope in loading.waiting]
+        )
 
     def _is_active(self, request: RecipeRequest) -> bool:
         judged_by = self.active.judged_by
@@ -167,7 +170,7 @@ class Recipes:
             self._prepare(loading)
         except UserError as error:
             loading.error = str(error)
-        except Exception as error:  # noqa: BLE001  (no verdict depends on it: what judges goes on judging)
+        except Exception as error:
             loading.error = f"{type(error).__name__}: {error}"
             log.debug("loading %s failed", loading.asked, exc_info=True)
         loading.done = True
@@ -204,13 +207,15 @@ class Recipes:
         self._drift.watch(self.active)
         self._metrics.forget("calibration_info", before.model_sha256, before.profile_sha256, str(before.recipe))
         self._tell_what_judges()
-        self._metrics.counter("recipe_loads_total", "changed").inc()
+        self._loads["changed"].inc()
         self.detail = ""
         now = self.active.judged_by
-        log.info("recipe %s (%d) judges from here on, before: %s (%d)", now.name, now.recipe, before.name, before.recipe)
+        log.info(
+            "recipe %s (%d) judges from here on, before: %s (%d)", now.name, now.recipe, before.name, before.recipe
+        )
 
     def _keep(self, loading: _Loading) -> None:
-        self._metrics.counter("recipe_loads_total", "failed").inc()
+        self._loads["failed"].inc()
         now = self.active.judged_by
         detail = f"; {loading.asked} is not loaded, {now.name} ({now.recipe}) goes on: {loading.error}"
         # A PLC goes on asking for what it wants; the same failure is logged once.

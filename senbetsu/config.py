@@ -1,7 +1,8 @@
 """Every setting, its type, unit, default and range; read from one TOML file.
 
-Settings come from a program's flags, else from the file named by `--config`, else from `config.toml` in the working
-directory, else from the defaults here; a recipe.toml beside the artefacts says what is otherwise for that product. An unknown key is refused: a misspelt setting must not silently do nothing.
+Settings come from a program's flags, else from the recipe.toml beside the artefacts, which says what is otherwise for that
+product, else from the file named by `--config`, else from `config.toml` in the working directory, else from the defaults
+here. An unknown key is refused: a misspelt setting must not silently do nothing.
 """
 
 import copy

@@ -60,7 +60,9 @@ _RUN = told(
     Integer(1, MAX_RUN, optional=True),
     since=1,
 )
-_RECIPE = told("number of the active recipe: what is triggered now is judged by it", Integer(0, 65535, optional=True), since=2)
+_RECIPE = told(
+    "number of the active recipe: what is triggered now is judged by it", Integer(0, 65535, optional=True), since=2
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

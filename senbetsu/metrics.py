@@ -42,7 +42,9 @@ DAEMON_METRICS = (
     Metric("calibration_false_reject_bound", "gauge", "Share of good parts rejected, as claimed"),
     Metric("recipe", "gauge", "Number of the active recipe"),
     Metric("recipe_loading", "gauge", "1 while another recipe is being loaded"),
-    Metric("recipe_loads_total", "counter", "Changes of recipe asked for while running, by how they ended", ("outcome",)),
+    Metric(
+        "recipe_loads_total", "counter", "Changes of recipe asked for while running, by how they ended", ("outcome",)
+    ),
     Metric("drift_alarm", "gauge", "1 while parts score otherwise than calibrated", ("camera", "test")),
     Metric("drift_alarms_total", "counter", "Drift alarms raised", ("camera", "test")),
     Metric("drift_p_value", "gauge", "Of the newest window of passed parts", ("camera", "test")),

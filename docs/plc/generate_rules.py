@@ -19,7 +19,7 @@ RULES: dict[int, str] = {
     8: "**Hardware trigger**: frames and triggers are joined by count, never by \"the next one\". A frame exposed before its trigger is never used.",
     9: "**Free run**: without the PLC's own part id no PASS is asserted to a gate; subscribers still get all results.",
     10: "**Heartbeat from progress**: the daemon sends it only while cameras and engine are proven; the bridge forwards it, never invents it. Unchanged for 500 ms: parts are rejected, LINK. The PLC's own unchanged for 1 s: HELD, triggers refused.",
-    11: "**Recipe**: fixed at the trigger. While the requested one is not the active one, every part is REJECT/RECIPE.",
+    11: "**Recipe**: fixed at the trigger. While the requested one is not the active one, every part is REJECT/RECIPE. One that cannot load leaves the old one loaded, never judging for the new.",
     12: "**Simulated**: such a result carries its bit, and no PASS unless the config and the PLC's control bit allow it, both at the trigger.",
     13: "**State**: not IDLE or EXECUTE, or not enabled: triggers are counted and REJECT/NOT_READY. State never opens a gate.",
     14: "**Counters** are the bridge's, per run: triggers = pass + reject + outstanding (<= 16).",

@@ -27,8 +27,7 @@ def recipe(line: Any, name: str = "small", *, toml: str = "recipe = 2\n", **judg
     folder: Path = line.folder / "recipes" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text(toml)
-    if judge is not None:
-        (folder / "judge.json").write_text(json.dumps({"threshold": 0.3, "profile_sha256": "q" * 64, **judge}))
+    (folder / "judge.json").write_text(json.dumps({"threshold": 0.3, "profile_sha256": "q" * 64, **judge}))
     return folder
 
 
@@ -68,7 +67,9 @@ def has_judged(number: int, count: int) -> Callable[[list[Result]], bool]:
     return lambda results: sum(result.recipe == number for result in results) >= count
 
 
-def test_changed_by_command_under_load_every_part_has_one_result_by_the_recipe_of_its_trigger(start_line: Start) -> None:
+def test_changed_by_command_under_load_every_part_has_one_result_by_the_recipe_of_its_trigger(
+    start_line: Start,
+) -> None:
     line = start_line([PASSES], delay_ms=2)
     line.until_ready()
     recipe(line, load_ms=300)
@@ -121,33 +122,33 @@ def test_what_waits_at_the_change_is_judged_by_the_recipe_before_it(start_line: 
     judged_by_what_they_say(list(results.values()))
 
 
-@pytest.mark.parametrize(
-    ("toml", "missing", "says"),
-    [
-        ("recipe = 2\n", True, "judge.json: missing"),
-        ("recipe = ", False, "not valid TOML"),
-        ("recipe = 2\n[[gates]]\n", False, "gates: belongs to the line"),
-    ],
-)
-def test_a_recipe_that_does_not_load_leaves_the_one_before_and_says_so(
-    start_line: Start, toml: str, missing: bool, says: str
-) -> None:
+def test_a_recipe_that_does_not_load_leaves_the_one_before_and_says_so(start_line: Start) -> None:
     line = start_line([PASSES])
     line.until_ready()
-    folder = recipe(line, toml=toml)
-    if missing:
-        (folder / "judge.json").unlink()
+    recipe(line).joinpath("judge.json").unlink()
     changing = command(line, "small")
     _, stderr = changing.communicate(timeout=20)
     assert changing.returncode == 1
-    assert says in stderr
-    line.hear(lambda heard: heard.states() and says in heard.states()[-1].detail)
-    assert "artifacts (1) goes on" in line.state()["detail"]
-    assert says in line.log
-    with urllib.request.urlopen(f"http://127.0.0.1:{line.metrics_port}/metrics", timeout=10) as answer:
-        metrics = answer.read().decode()
-    assert 'senbetsu_recipe_loads_total{outcome="failed"} 1.0' in metrics
-    assert "senbetsu_recipe 1.0" in metrics
+    assert "judge.json: missing" in stderr
+    for count, (toml, says) in enumerate(
+        [
+            ("recipe = 2\n", "judge.json: missing"),
+            ("recipe = ", "not valid TOML"),
+            ("recipe = 2\n[[gates]]\n", "gates: belongs to the line"),
+        ],
+        start=2,
+    ):
+        (line.folder / "recipes/small/recipe.toml").write_text(toml)
+        answer = line.ask(RecipeRequest(name="small"))
+        assert not answer.ok
+        assert says in answer.body["error"]
+        line.hear(lambda heard, says=says: heard.states() and says in heard.states()[-1].detail)
+        assert "artifacts (1) goes on" in line.state()["detail"]
+        assert says in line.log
+        with urllib.request.urlopen(f"http://127.0.0.1:{line.metrics_port}/metrics", timeout=10) as page:
+            metrics = page.read().decode()
+        assert f'senbetsu_recipe_loads_total{{outcome="failed"}} {count}.0' in metrics
+        assert "senbetsu_recipe 1.0" in metrics
     judged_by_what_they_say(parts_until(line, has_judged(1, 5)))
     recipe(line)
     assert line.ask(RecipeRequest(name="small")).ok, "put right, it loads"
@@ -163,13 +164,11 @@ def test_a_config_file_with_other_cameras_takes_a_restart_and_says_so(start_line
     judged_by_what_they_say(parts_until(line, has_judged(1, 5)))
 
 
-def test_a_trigger_for_another_recipe_than_the_active_one_is_refused(start_line: Start) -> None:
-    line = start_line([PASSES])
-    line.until_ready()
-    refused = line.ask(b'{"op":"trigger","gate":"gate1","trigger":1,"deadline_ms":5000,"recipe":2}')
+def test_a_trigger_for_another_recipe_than_the_active_one_is_refused(running: Any) -> None:
+    refused = running.ask(b'{"op":"trigger","gate":"gate1","trigger":1,"deadline_ms":5000,"recipe":2}')
     assert (refused.ok, refused.body["reason"]) == (False, "RECIPE")
-    assert line.ask(b'{"op":"trigger","gate":"gate1","trigger":2,"deadline_ms":5000,"recipe":1}').ok
-    assert [result.trigger for result in line.until_results(1)] == [2]
+    assert running.ask(b'{"op":"trigger","gate":"gate1","trigger":2,"deadline_ms":5000,"recipe":1}').ok
+    assert [result.trigger for result in running.until_results(1)] == [2]
 
 
 def test_while_one_is_loaded_another_is_refused_and_the_same_is_waited_for(start_line: Start) -> None:

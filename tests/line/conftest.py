@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 
@@ -19,6 +21,9 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+STAND_IN = Path(__file__).parents[1] / "daemon/stand_in_engine.py"
 
 
 @dataclass
@@ -58,6 +63,8 @@ class LineRig:
     folder: Path
     artifacts: Path
     source: Path
+    stand_in: bool = False
+    """The daemon's engine is the tests' own: the score is the mean grey / 100."""
     services: list[Service] = field(default_factory=list)
     modbus_port: int = field(default_factory=free_port)
     publish_port: int = field(default_factory=free_port)
@@ -95,7 +102,10 @@ class LineRig:
         """`name` is the program's."""
         log = self.folder / f"{name}-{len(self.services)}.log"
         with log.open("w") as file:
-            command = [sys.executable, "-m", name, *flags]
+            program = ["-m", name, *flags]
+            if name == "daemon" and self.stand_in:
+                program = [str(STAND_IN), "config.toml", "{}"]
+            command = [sys.executable, *program]
             process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=file)
         service = Service(name, log, process)
         self.services.append(service)
@@ -115,6 +125,20 @@ def rig(line, tmp_path: Path) -> Iterator[LineRig]:
     """Normal parts for ever before the camera."""
     made = LineRig(tmp_path, line.artifacts, line.test_normal)
     yield made
+    _end(made)
+
+
+@pytest.fixture
+def stand_in_rig(tmp_path: Path) -> Iterator[LineRig]:
+    """A grey part for ever before the camera, and an engine that needs no artefacts: quick to start."""
+    (tmp_path / "parts").mkdir()
+    assert cv2.imwrite(str(tmp_path / "parts/0.png"), np.full((48, 64, 3), 50, np.uint8))
+    made = LineRig(tmp_path, tmp_path / "artifacts", tmp_path / "parts", stand_in=True)
+    yield made
+    _end(made)
+
+
+def _end(made: LineRig) -> None:
     for service in made.services:
         if service.process.poll() is None:
             service.process.kill()

@@ -14,7 +14,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a config file, its artefacts (recipe 1), and two recipes."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "artifacts").mkdir()
-    (tmp_path / "config.toml").write_text('recipe = 1\n[train]\nsteps = 50\nseed = 3\n[engine]\nmax_batch = 4\n')
+    (tmp_path / "config.toml").write_text("recipe = 1\n[train]\nsteps = 50\nseed = 3\n[engine]\nmax_batch = 4\n")
     write("small", "recipe = 2\n[train]\nsteps = 70\n[calibrate]\nfalse_reject_rate = 0.02\n")
     write("large", "recipe = 3\n")
     return tmp_path
@@ -31,7 +31,11 @@ def test_a_recipe_is_found_by_name_and_by_number_and_so_are_the_configs_own_arte
     config = load_config()
     small = Recipe("small", 2, Path("recipes/small"))
     assert find_recipe(config, name="small") == find_recipe(config, number=2) == small
-    assert find_recipe(config, number=1) == find_recipe(config, name="artifacts") == Recipe("artifacts", 1, Path("artifacts"))
+    assert (
+        find_recipe(config, number=1)
+        == find_recipe(config, name="artifacts")
+        == Recipe("artifacts", 1, Path("artifacts"))
+    )
 
 
 def test_the_configs_artefacts_may_be_one_of_the_recipes(place: Path) -> None:
@@ -84,7 +88,9 @@ def test_a_wrong_recipe_is_in_the_way_of_no_other_but_said_where_a_number_is_not
     write("small", "recipe = ")
     config = load_config()
     assert find_recipe(config, number=3).name == "large"
-    with pytest.raises(ConfigError, match=r"recipe 2: there is none; there are 3 \(large\), 1 \(artifacts\).*not readable.*small"):
+    with pytest.raises(
+        ConfigError, match=r"recipe 2: there is none; there are 3 \(large\), 1 \(artifacts\).*not readable.*small"
+    ):
         find_recipe(config, number=2)
 
 
@@ -93,7 +99,7 @@ def test_a_number_or_name_that_two_have_is_refused_with_both(place: Path) -> Non
     with pytest.raises(ConfigError, match=r"recipe 2: recipes/large and recipes/small both have it"):
         find_recipe(load_config(), number=2)
     write("artifacts", "recipe = 7\n")
-    with pytest.raises(ConfigError, match="recipe 'artifacts': .*both have it"):
+    with pytest.raises(ConfigError, match=r"recipe 'artifacts': .*both have it"):
         find_recipe(load_config(), name="artifacts")
 
 

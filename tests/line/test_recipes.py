@@ -1,0 +1,111 @@
+"""Two products on one line, from the PLC's register to the gate: nothing passes that another recipe judged."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from senbetsu.messages import Result, decode_result
+
+LIMIT_S = 120
+
+
+class Results:
+    """Hears what the daemon publishes."""
+
+    def __init__(self, rig: Any) -> None:
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.socket = self.context.socket(zmq.SUB)
+        self.socket.subscribe(b"result.")
+        self.socket.connect(f"tcp://127.0.0.1:{rig.publish_port}")
+        self.heard: list[Result] = []
+
+    def until_judged_by(self, recipe: int, count: int) -> None:
+        """Waits for so many more."""
+        until = time.monotonic() + LIMIT_S
+        while count:
+            assert self.socket.poll(max(0, round((until - time.monotonic()) * 1000))), "no result came"
+            self.heard.append(decode_result(self.socket.recv_multipart()[1]))
+            count -= self.heard[-1].recipe == recipe
+
+
+def ended(plc: Any) -> None:
+    plc.process.send_signal(signal.SIGTERM)
+    assert plc.process.wait(timeout=60) == 0, plc.log.read_text()
+
+
+def in_turn(values: list[Any]) -> list[Any]:
+    return [value for value, _ in groupby(values)]
+
+
+def test_the_plc_asks_for_a_recipe_and_until_it_judges_every_part_is_rejected_for_it(stand_in_rig: Any) -> None:
+    rig = stand_in_rig
+    folder: Path = rig.folder / "recipes/second"
+    folder.mkdir(parents=True)
+    (folder / "recipe.toml").write_text("recipe = 2\n")
+    daemon, bridge = rig.start("daemon"), rig.start("bridge")
+    daemon.wait_until_ready()
+    bridge.wait_until_ready()
+    results = Results(rig)
+    plc = rig.start_plc("--recipe", "2", "--seconds", "300", "--rate-hz", "50")
+    while "second (2)" not in daemon.log.read_text() and "recipe 2 is not loaded" not in daemon.log.read_text():
+        assert plc.process.poll() is None
+    (folder / "judge.json").write_text(json.dumps({"threshold": 0.9, "profile_sha256": "q" * 64}))
+    results.until_judged_by(2, 30)
+    ended(plc)
+    report = rig.report()
+    assert report["balanced"]
+    assert report["reconciled"]
+    parts = report["parts"][:-20]  # the last ones were under way when it was told to stop
+    assert in_turn([part["reason"] for part in parts]) == ["RECIPE", "OK"]
+    assert all(part["opened"] == (part["reason"] == "OK") for part in parts)
+    assert {result.recipe for result in results.heard} == {2}, (
+        "parts that are rejected for the recipe are not looked at"
+    )
+    assert "recipe 2 is not loaded, artifacts (1) goes on" in daemon.log.read_text()
+    assert (daemon.stop(), bridge.stop()) == (0, 0)
+    results.context.destroy(linger=0)
+
+
+@pytest.mark.slow
+def test_with_the_real_engine_recipes_change_by_command_by_sighup_and_by_the_plc_without_a_lost_part(rig: Any) -> None:
+    folder: Path = rig.folder / "recipes/second"
+    shutil.copytree(rig.artifacts, folder)
+    (folder / "recipe.toml").write_text("recipe = 2\n")
+    daemon, bridge = rig.start("daemon"), rig.start("bridge")
+    daemon.wait_until_ready()
+    bridge.wait_until_ready()
+    results = Results(rig)
+    plc = rig.start_plc("--seconds", "300", "--rate-hz", "20")
+    results.until_judged_by(1, 20)
+    command = [sys.executable, "-P", "-m", "recipe", "--config", "config.toml", "second"]
+    done = subprocess.run(command, cwd=rig.folder, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stderr
+    results.until_judged_by(2, 20)
+    config = rig.folder / "config.toml"
+    config.write_text(config.read_text() + "\n")
+    text = config.read_text()
+    config.write_text(text.replace(str(rig.artifacts), "recipes/second"))
+    daemon.process.send_signal(signal.SIGHUP)
+    results.until_judged_by(2, 20)
+    while daemon.log.read_text().count("judges from here on") < 2:
+        results.until_judged_by(2, 5)
+    ended(plc)
+    report = rig.report()
+    assert report["balanced"]
+    assert report["reconciled"]
+    assert in_turn([result.recipe for result in results.heard]) == [1, 2]
+    assert len({result.trigger for result in results.heard}) == len(results.heard)
+    reasons = Counter(part["reason"] for part in report["parts"][:-20])
+    assert set(reasons) <= {"OK", "ANOMALY"}, "no part was rejected for the change"
+    assert (daemon.stop(), bridge.stop()) == (0, 0)
+    results.context.destroy(linger=0)

@@ -72,11 +72,12 @@ def run(folder: Path) -> dict[str, Any]:
             seconds.append(change(dealer, 2 - len(seconds) % 2))
             memory.append(resident_mib())
         dealer.close(0)
+    took = seconds[:under_load]
     return {
         "parts_at_rest": asdict(at_rest),
         "parts_while_changing": asdict(changing),
         "changes_under_load": under_load,
-        "change_under_load_s": {"mean": round(sum(seconds[:under_load]) / under_load, 2), "max": round(max(seconds[:under_load]), 2)},
+        "change_under_load_s": {"mean": round(sum(took) / under_load, 2), "max": round(max(took), 2)},
         "resident_mib_after_each_further_change": memory,
     }  # fmt: skip
 
@@ -85,8 +86,10 @@ def main() -> None:
     """The benchmark."""
     if not (ARTIFACTS / "profile.json").exists():
         subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
+    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as temporary:
-        save("recipe_change", {"load_average_before": os.getloadavg()[0], "rate_hz": RATE_HZ, "deadline_ms": DEADLINE_MS, **run(Path(temporary))})
+        figures = run(Path(temporary))
+    save("recipe_change", {"load_average_before": load, "rate_hz": RATE_HZ, "deadline_ms": DEADLINE_MS, **figures})
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def test_the_bridge_hears_the_daemon_whose_key_it_has_and_no_other(
     log = tmp_path / "bridge.log"
     with log.open("w") as stderr:
         bridge = subprocess.Popen(
-            [sys.executable, "-m", "bridge", "--config", str(line._config), *flags], stderr=stderr
+            [sys.executable, "-m", "bridge", "--config", str(line.config_file), *flags], stderr=stderr
         )
     try:
         until = time.monotonic() + 30

@@ -46,6 +46,8 @@ def flags() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Until there is a line to read the config for, being told to read it again is no reason to end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     given = flags().parse_args()
     set_up_logging(verbose=given.verbose)
     status = run(lambda: main(given), "daemon")

@@ -31,7 +31,7 @@ from senbetsu.messages import (
 )
 
 LAUNCHER = Path(__file__).with_name("stand_in_engine.py")
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 """How long a test waits for what must come; only a failure takes so long."""
 
 GREY_PASSES, GREY_REJECTED = 50, 150
@@ -222,6 +222,8 @@ def start_line(tmp_path: Path) -> Iterator[StartLine]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """One daemon for a module; its pictures in turn pass, are rejected, are unreadable, make the score no number."""
     with ExitStack() as stack:
-        started = _starter(tmp_path_factory.mktemp("line"), stack)([GREY_PASSES, GREY_REJECTED, None, 255])
+        started = _starter(tmp_path_factory.mktemp("line"), stack)(
+            [GREY_PASSES, GREY_REJECTED, None, 255], calibration_scores=[0.3 + 0.002 * i for i in range(299)]
+        )
         started.until_ready()
         yield started

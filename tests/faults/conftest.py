@@ -1,6 +1,8 @@
 """With `--keep-faults FILE` what was measured of the rows is written there as JSON, for docs/faults.md."""
 
 import json
+import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,4 +25,6 @@ def keep_row() -> Callable[[dict[str, Any]], None]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("--keep-faults")
     if path is not None:
-        path.write_text(json.dumps(ROWS, indent=1) + "\n")
+        conditions = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/conditions.py"))["conditions"]
+        measured = {"conditions": conditions(), "load_average": round(os.getloadavg()[1], 1), "rows": ROWS}
+        path.write_text(json.dumps(measured, indent=1) + "\n")

@@ -249,6 +249,7 @@ class Plc(threading.Thread):
 
     def _restart(self) -> None:
         """Power off and on: nothing is remembered, and what was on its way stays rejected."""
+        self.watch_for_safe()
         now_ns = time.monotonic_ns()
         for record in list(self.simulated.waiting):
             record.why, record.decided_at_ns = "the PLC was off", now_ns

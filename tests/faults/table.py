@@ -67,6 +67,7 @@ def kill(name: str, number: int = signal.SIGKILL) -> Break:
     def break_it(rig: Rig) -> None:
         program = getattr(rig, name)
         starts = program.starts
+        rig.plc.watch_for_safe()
         program.send(number)
         rig.until(lambda: program.starts > starts, f"{name} is started again")
 

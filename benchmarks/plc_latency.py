@@ -1,9 +1,9 @@
 """Trigger written by a Modbus client -> verdict readable in its slot, with the real engine, 50 parts/s.
 
-Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The client writes holding 0-11,
-then reads registers 20-143 without a pause until the part's slot is VALID: the time from before the write to after that reading.
-Then it waits for the next part's turn, still reading. `engine_ms` is what the daemon's own metric says of the same run: a batch in
-the engine alone, without picture, queue or network; p50 and p99 are interpolated within the metric's buckets.
+Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The client writes holding
+0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the time from before the write to after that
+reading. Then it waits for the next part's turn, still reading. `engine_ms` is what the daemon's own metric says of the same
+run: a batch in the engine alone, without picture, queue or network; p50 and p99 are interpolated within the metric's buckets.
 
 `load_average` is the PC's before the run: above its cores, the p99 is that of the other programs.
 """
@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,7 +102,7 @@ def quantile_ms(before: list[tuple[float, float]], after: list[tuple[float, floa
     return float("nan")
 
 
-def measure(services: list[Service], modbus: int, metrics: int) -> dict[str, Any]:
+def measure(modbus: int, metrics: int) -> dict[str, Any]:
     """One run's figures."""
     load = os.getloadavg()[0]
     client = Client(modbus)
@@ -126,7 +125,8 @@ def measure(services: list[Service], modbus: int, metrics: int) -> dict[str, Any
     return {
         "parts": len(taken), "load_average": round(load, 1),
         "written_to_readable_ms": {
-            "p50": round(p50, 2), "p95": round(p95, 2), "p99": round(p99, 2), "p99.9": round(p999, 2), "max": round(max(taken), 2)
+            "p50": round(p50, 2), "p95": round(p95, 2), "p99": round(p99, 2), "p99.9": round(p999, 2),
+            "max": round(max(taken), 2),
         },
         "engine_ms": {
             "mean": round(1000 * (after[1] - before[1]) / (after[2] - before[2]), 2), "batches": int(after[2] - before[2]),
@@ -159,7 +159,7 @@ def main() -> None:
                 for service in services:
                     service.wait_until_ready()
                 time.sleep(1)
-                runs.append({"engine_threads": threads or "all", **measure(services, modbus, metrics)})
+                runs.append({"engine_threads": threads or "all", **measure(modbus, metrics)})
             finally:
                 for service in services:
                     service.stop()

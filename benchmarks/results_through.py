@@ -1,9 +1,9 @@
 """10^6 results through PUB, bridge, journal and register window: is every one there, and how fast do they go through?
 
 A part has 16 items, so that each trigger gives 16 results. In place of the daemon's camera and engine stands a process that
-knows each verdict; what numbers, encodes, publishes and replays them is the daemon's own (daemon/publishing.py). The bridge is the
-product's, journal on. The client, pymodbus, keeps WINDOW parts under way, and holds each slot against what it has to be. Nothing
-waits on a clock: the rate is what these processes do on this PC. In the end the journal is read and held against the same truth.
+knows each verdict; what numbers, encodes, publishes and replays them is the daemon's own (daemon/publishing.py). The bridge is
+the product's, journal on. The client, pymodbus, keeps WINDOW parts under way, and holds each slot against what it has to be.
+Nothing waits on a clock: the rate is what these processes do on this PC. In the end the journal is held against the same truth.
 """
 
 import argparse

@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 from conditions import save
-from faults.rig import Part, Program, Rig, why_of
+from faults.plc import Part
+from faults.program import Program
+from faults.rig import Rig, why_of
 from faults.scene import Cable, Camera, Spell
 
 PARTS_HZ = 20

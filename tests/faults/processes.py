@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from faults.scene import THRESHOLD, Cable, Scene, SceneCamera, SceneEngine
+
 import senbetsu.camera.open
 from bridge.service import Bridge
 from daemon.__main__ import serve
-from faults.scene import THRESHOLD, Cable, Scene, SceneCamera, SceneEngine
 from senbetsu.config import load_config
 from senbetsu.judge import Judge
 from senbetsu.program import run, set_up_logging

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import zmq
-
 from faults.scene import GOOD, Scene
+
 from senbetsu.messages import Answer, Heartbeat, ReplayRequest, Result, TriggerRequest, decode_request, encode
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict

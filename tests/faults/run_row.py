@@ -28,7 +28,9 @@ def _run(fault: Fault, rig: Rig) -> dict[str, Any]:
     rig.plc.watch_for_safe()
     fault.break_it(rig)
     if fault.reasons:
-        rig.until(lambda: rig.shut_for(set(fault.reasons), first), f"a part is kept out for one of {set(fault.reasons)}")
+        rig.until(
+            lambda: rig.shut_for(set(fault.reasons), first), f"a part is kept out for one of {set(fault.reasons)}"
+        )
     until = rig.until_passes()
     balance = rig.balance()
     row = asdict(balance) | {"name": fault.name, "does": fault.does, "safe": fault.safe, "safe_ms": None}

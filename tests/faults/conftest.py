@@ -23,7 +23,7 @@ def keep_row() -> Callable[[dict[str, Any]], None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = session.config.getoption("--keep-faults")
+    path = session.config.getoption("--keep-faults", None)
     if path is not None:
         conditions = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/conditions.py"))["conditions"]
         measured = {"conditions": conditions(), "load_average": round(os.getloadavg()[1], 1), "rows": ROWS}

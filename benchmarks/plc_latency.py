@@ -5,7 +5,8 @@ Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are proce
 reading. Then it waits for the next part's turn, still reading. `engine_ms` is what the daemon's own metric says of the same
 run: a batch in the engine alone, without picture, queue or network; p50 and p99 are interpolated within the metric's buckets.
 
-`load_average` is the PC's before the run: above its cores, the p99 is that of the other programs.
+`load_average` is the PC's before the run: above its cores, the p99 is that of the other programs. `autogroup` is how the kernel
+weighs these processes against those (root sets it: `echo -15 > /proc/self/autogroup` in the shell that starts this).
 """
 
 import os
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,12 @@ def quantile_ms(before: list[tuple[float, float]], after: list[tuple[float, floa
     return float("nan")
 
 
+def autogroup() -> str | None:
+    """The kernel's group of this session, and its nice value; None where it makes none."""
+    path = Path("/proc/self/autogroup")
+    return path.read_text().strip() if path.exists() else None
+
+
 def measure(modbus: int, metrics: int) -> dict[str, Any]:
     """One run's figures."""
     load = os.getloadavg()[0]
@@ -123,7 +131,7 @@ def measure(modbus: int, metrics: int) -> dict[str, Any]:
     after = engine_histogram(metrics)
     p50, p95, p99, p999 = np.percentile(taken, [50, 95, 99, 99.9])
     return {
-        "parts": len(taken), "load_average": round(load, 1),
+        "parts": len(taken), "load_average": round(load, 1), "autogroup": autogroup(),
         "written_to_readable_ms": {
             "p50": round(p50, 2), "p95": round(p95, 2), "p99": round(p99, 2), "p99.9": round(p999, 2),
             "max": round(max(taken), 2),

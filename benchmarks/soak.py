@@ -5,7 +5,8 @@ one (tests/faults/rig.py); the engine and the camera are stand-ins, all else is 
 something breaks. Processes are killed in the first third only, so that the others live long enough to show whether they grow.
 
 - `unaccounted`: parts whose trigger the bridge confirmed and of which its journal has no decision, but for those of the last
-  second before it was killed: the batch that a kill may cost.
+  second before it was killed (the batch that a kill may cost), and those that were announced in a run that was over, which
+  the bridge therefore did not take and the PLC rejected when it saw the new run.
 - `passed_without_result`: decisions PASS without a result PASS of that very run, trigger and part.
 - slopes: least squares over all lives of a process, each from its second minute on with a level of its own.
 """
@@ -122,20 +123,23 @@ def reconcile(journal: Path, parts: list[Part], bridge_killed_ns: list[int]) -> 
     results = database.execute("SELECT count(*) FROM results").fetchone()[0]
     gaps = dict(database.execute("SELECT why, count(*) FROM gaps GROUP BY why"))
     database.close()
-    unaccounted = excused = opened_without_pass = 0
+    unaccounted = excused = of_another_run = opened_without_pass = 0
     for part in parts:
         record = part.record
         verdict = decided.get((record.run, record.trigger, record.part_id))
         missing = record.was_announced and verdict is None
         may_be_lost = any(0 <= at_ns - record.written_at_ns < LOSABLE_NS for at_ns in bridge_killed_ns)
-        unaccounted += missing and not may_be_lost
-        excused += missing and may_be_lost
+        not_taken = missing and record.why == "run changed" and not record.opened
+        of_another_run += not_taken
+        unaccounted += missing and not may_be_lost and not not_taken
+        excused += missing and may_be_lost and not not_taken
         opened_without_pass += record.opened and verdict != "PASS" and not may_be_lost
     unproven = [part for part, verdict in decided.items() if verdict == "PASS" and part not in passed]
     return {
         "parts": len(parts), "confirmed_triggers": sum(p.record.was_announced for p in parts),
         "decisions_in_journal": len(decided), "results_in_journal": results, "unaccounted": unaccounted,
-        "lost_with_the_last_batch_of_a_kill": excused, "passed_without_result": len(unproven),
+        "lost_with_the_last_batch_of_a_kill": excused,
+        "announced_in_a_run_that_was_over": of_another_run, "passed_without_result": len(unproven),
         "opened_without_a_pass_in_the_journal": opened_without_pass, **{f"gaps_{why}": n for why, n in gaps.items()},
     }  # fmt: skip
 

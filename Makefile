@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: install demo test test-slow check docs bench clean
+.PHONY: install demo test test-slow test-faults soak check docs bench clean
 
 install: $(STAMP)
 
@@ -19,10 +19,19 @@ demo: install
 	@$(BIN)/python -m demo
 
 test: install
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile
 
 test-slow: install
 	@$(BIN)/python -m pytest -m slow
+
+# Breaks a line of real processes in every way of the table, and writes docs/faults.md from what was measured.
+test-faults: install
+	@PYTHONPATH=. $(BIN)/python -m pytest tests/faults --keep-faults benchmarks/results/faults.json
+	@PYTHONPATH=. $(BIN)/python docs/generate_faults.py
+
+HOURS ?= 1
+soak: install
+	@PYTHONPATH=.:tests $(BIN)/python benchmarks/soak.py --hours $(HOURS)
 
 check: install
 	$(BIN)/ruff check .
@@ -31,10 +40,10 @@ check: install
 	$(BIN)/lint-imports
 
 docs: install
-	@for script in docs/generate.py docs/plc/generate.py docs/plc/generate_rules.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+	@for script in docs/generate.py docs/plc/generate.py docs/plc/generate_rules.py docs/generate_faults.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 bench: install
-	@for script in $$(ls benchmarks/*.py | grep -v conditions.py); do echo "== $$script"; PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+	@for script in $$(ls benchmarks/*.py | grep -v -e conditions.py -e soak.py); do echo "== $$script"; PYTHONPATH=.:tests $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

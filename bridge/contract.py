@@ -27,6 +27,8 @@ NEVER_NS = 1 << 63
 WORD = 0xFFFF
 COUNTS = ("triggers", "pass", "reject", "late", "lost", "missed")
 COUNTER = 0xFFFF_FFFF
+STALL_NS = 50_000_000
+"""A bridge that has not looked around for longer may have let a trigger wait for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ class GateContract:
     refused_writes: int = 0
     gate_passed: int = 0
     journal_failing: bool = False
+    _looked_ns: int | None = None
+    _paused_from_ns: int | None = None
+    """After a pause, until what waited through it has come."""
 
     def __post_init__(self) -> None:
         self.recipe = self.settings.recipe
@@ -154,11 +159,14 @@ class GateContract:
         for part in list(self._parts.values()):
             self._decide(part, Reason.LOST, now_ns)
 
-    def on_epoch(self, epoch: int, now_ns: int) -> None:
-        """The daemon's epoch, as any message shows it. A new one begins a new run [5]."""
+    def on_epoch(self, epoch: int, now_ns: int, *, older_too: bool = False) -> None:
+        """The daemon's epoch, as any message shows it. A new one begins a new run [5].
+
+        `older_too`: the daemon of the present one is gone, so a smaller one is of a start after the clock was set back.
+        """
         if self.epoch is None:
             self.epoch = epoch
-        elif epoch > self.epoch:
+        elif epoch > self.epoch or (older_too and epoch != self.epoch):
             self.epoch = epoch
             self._begin_run(now_ns)
 
@@ -180,6 +188,13 @@ class GateContract:
         if epoch == self.epoch:
             self.daemon_state = state
             self._active_recipe(recipe)
+
+    def look(self, now_ns: int) -> None:
+        """The bridge looks around, as it does all the time. After a pause, what waited may still come until it looks again."""
+        before_ns, self._looked_ns = self._looked_ns, now_ns
+        paused = before_ns is not None and now_ns - before_ns > STALL_NS
+        self._paused_from_ns = before_ns if paused else None
+        self.tick(now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Time has passed: deadlines [3], the daemon's silence and the PLC's [10]."""
@@ -347,12 +362,19 @@ class GateContract:
             self._reject_at_once(write.trigger, write.part_id, refusal, now_ns)
             return []
         deadline_ns = write.deadline_ms * 1_000_000 or self.settings.deadline_ns
-        part = self._open_slot(write.trigger, write.part_id, now_ns, now_ns + deadline_ns)
+        came_ns = self._came_ns(now_ns)
+        part = self._open_slot(write.trigger, write.part_id, came_ns, came_ns + deadline_ns)
         self._parts[part.trigger] = part
         return [TriggerRequest(
             gate=self.settings.name, run=self.run, trigger=part.trigger, part_id=part.part_id or None,
             deadline_ms=deadline_ns / 1e6, recipe=part.recipe or None,
         )]  # fmt: skip
+
+    def _came_ns(self, now_ns: int) -> int:
+        """The earliest that a write may have come: one that waited for a stopped bridge is of a part that has moved on [3]."""
+        if self._looked_ns is not None and now_ns - self._looked_ns > STALL_NS:
+            return self._looked_ns
+        return now_ns if self._paused_from_ns is None else self._paused_from_ns
 
     def _refusal(self) -> Reason | None:
         """Why a part cannot be looked at now; None if it can."""

@@ -129,7 +129,8 @@ class DaemonLink:
             self._apply(result, now_ns)
         elif topic == TOPIC_HEARTBEAT.encode():
             beat = decode_heartbeat(payload)
-            self._begin(beat.epoch, beat.seq, now_ns)
+            gone = not any(gate.daemon_is_here for gate in self._gates.values())
+            self._begin(beat.epoch, beat.seq, now_ns, older_too=gone)
             if beat.epoch == self._sequence.epoch:
                 self._sequence.announce(beat.seq)
                 for name, gate in self._gates.items():
@@ -144,16 +145,16 @@ class DaemonLink:
                 self._changed(name)
         self._recover(now_ns)
 
-    def _begin(self, epoch: int, newest: int, now_ns: int) -> None:
+    def _begin(self, epoch: int, newest: int, now_ns: int, *, older_too: bool = False) -> None:
         known = self._known[1] if self._known is not None and self._known[0] == epoch else None
         first_contact = self._sequence.epoch is None
-        if self._sequence.begin(epoch, newest, known):
+        if self._sequence.begin(epoch, newest, known, older_too=older_too):
             log.info("daemon's epoch is %d", epoch)
             self._record_only = newest if first_contact else 0
             self._acknowledged = self._sequence.complete
             self._replay_asked_ns = 0
             for name, gate in self._gates.items():
-                gate.on_epoch(epoch, now_ns)
+                gate.on_epoch(epoch, now_ns, older_too=older_too)
                 self._changed(name)
 
     def _apply(self, result: Result, now_ns: int) -> None:

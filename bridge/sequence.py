@@ -12,13 +12,14 @@ class Sequence:
     newest: int = 0
     ahead: set[int] = field(default_factory=set)
 
-    def begin(self, epoch: int, newest: int, known: int | None = None) -> bool:
+    def begin(self, epoch: int, newest: int, known: int | None = None, *, older_too: bool = False) -> bool:
         """A message of this epoch was heard. True if the epoch is new.
 
         At the first contact nothing that was before is ours, but for what follows `known`, the newest that was taken
-        before a restart; of a later epoch everything is.
+        before a restart; of a later epoch everything is. `older_too`: nothing comes any more of the present epoch, so that
+        a smaller one is no echo of the past but a daemon that started after the clock was set back.
         """
-        if self.epoch is not None and epoch <= self.epoch:
+        if self.epoch is not None and (epoch == self.epoch or (epoch < self.epoch and not older_too)):
             return False
         first_contact = self.epoch is None
         self.complete = (newest if known is None else min(known, newest)) if first_contact else 0

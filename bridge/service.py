@@ -120,7 +120,7 @@ class Bridge:
         while True:
             now_ns = time.monotonic_ns()
             for gate in self.gates.values():
-                gate.tick(now_ns)
+                gate.look(now_ns)
                 self._count(gate)
             self._watch_journal()
             if now_ns >= next_ack_ns:

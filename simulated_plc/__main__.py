@@ -107,7 +107,7 @@ def main(arguments: argparse.Namespace) -> int:
             )
         now_ns = time.monotonic_ns()
         if event := plc.trigger_due(now_ns):
-            link.write(event)
+            plc.confirm(time.monotonic_ns(), written=link.write(event))
         now_ns = time.monotonic_ns()
         if now_ns >= next_poll_ns:
             next_poll_ns = max(next_poll_ns + poll_ns, now_ns)

@@ -16,6 +16,7 @@ from senbetsu.verdict import Reason
 
 HEARTBEAT_FRESH_NS = 500_000_000
 WRITE_EVERY_NS = 100_000_000
+ANSWER_NS = 100_000_000
 
 
 class Phase(Enum):
@@ -41,6 +42,8 @@ class PartRecord:
     why: str = ""
     reason: int = 0
     slot: SlotView | None = None
+    was_announced: bool = True
+    """Its trigger was confirmed in time. Else the camera may have seen what came after it."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,8 @@ class SimulatedPlc:
     parts: int
     recipe: int = 0
     first_trigger: int = 0
+    answer_ns: int = ANSWER_NS
+    """A part whose trigger is not confirmed within this stays rejected; with the deadline, no longer than a part stays."""
     phase: Phase = Phase.DISABLED
     run_echo: int = 0
     records: list[PartRecord] = field(default_factory=list)
@@ -102,6 +107,11 @@ class SimulatedPlc:
         self.waiting.append(record)
         return self._now(now_ns)
 
+    def confirm(self, now_ns: int, *, written: bool) -> None:
+        """Whether, and when, the write that announced the newest part was confirmed."""
+        record = self.records[-1]
+        record.was_announced = written and now_ns - record.written_at_ns <= self.answer_ns
+
     def _follow_run(self, window: Window, now_ns: int) -> None:
         match self.phase:
             case Phase.DISABLED:
@@ -134,6 +144,9 @@ class SimulatedPlc:
         for record in list(self.waiting):
             cell = Cell(record.trigger, record.part_id)
             at_gate = now_ns >= record.gate_at_ns
+            if not record.was_announced:
+                self._decide(record, "trigger not confirmed in time", None, now_ns)
+                continue
             if window is None:
                 if at_gate:
                     self._decide(record, "link down", None, now_ns)

@@ -11,9 +11,9 @@ REPOSITORY = FOLDER.parents[1]
 RULES: dict[int, str] = {
     1: "**Rejected until proven good.** The PLC owns the gate, whose rest position is reject. There is no bypass here: a PLC that lets parts through uninspected does so, and counts them, itself.",
     2: "**PASS is asserted, never inferred**: complementary bits PASS and FAIL (00 no result, 11 fault). Only reason OK goes with PASS; a number that nobody knows rejects.",
-    3: "**Each trigger is decided exactly once**: when all looks are in, or at the deadline by the bridge's own clock. The first decision stands; what comes later is counted late and applied to nothing. The same result twice changes nothing; two for one look that differ reject.",
+    3: "**Each trigger is decided exactly once**: when all looks are in, or at the deadline by the bridge's own clock, counted from the earliest that the trigger may have come. The first decision stands; what comes later is counted late and applied to nothing. The same result twice changes nothing; two for one look that differ reject.",
     4: "**The trigger number ties part, frame and verdict together**: 16 bits, +1 a part, modulo 65 536; its slot is `trigger mod 16`. At the trigger the slot is emptied and takes the new number; the verdict follows. A slot needed again before it was acknowledged: overflow flag, counted lost.",
-    5: "**The run number rules out the past.** It changes when the bridge starts, the daemon's epoch changes, enable goes 0 -> 1, the PLC's heartbeat comes back, or counts fell out of step: all slots are emptied, outstanding parts rejected. Triggers and acknowledgements count only in a write that echoes the current run; the first such write is the baseline, not a part. A result counts only for the run in which its part was announced.",
+    5: "**The run number rules out the past.** It changes when the bridge starts, the daemon's epoch changes (a smaller one counts once the present one is silent: its clock was set back), enable goes 0 -> 1, the PLC's heartbeat comes back, or counts fell out of step: all slots are emptied, outstanding parts rejected. Triggers and acknowledgements count only in a write that echoes the current run; the first such write is the baseline, not a part. A result counts only for the run in which its part was announced.",
     6: "**One request, one consistent state.** Registers change in one call between two requests; header and window are one read. The first and the last word of a slot are the trigger number. The PLC writes holding 0-11 in one request, which is one event; any other write to them gets exception 03 and changes nothing.",
     7: "**Triggers**: +1 is a part; +2 to +16: those between were missed, each REJECT/MISSED; more, or less: out of step, a new run.",
     8: "**Hardware trigger**: frames and triggers are joined by count, never by \"the next one\". A frame exposed before its trigger is never used.",
@@ -30,6 +30,7 @@ ALSO: dict[int, tuple[str, ...]] = {
     1: ("tests/simulated_plc/test_gate_rule.py: test_any_one_clause_keeps_it_shut",),
     3: (
         "tests/bridge/test_bridge_contract.py: test_a_part_passes_only_when_all_its_looks_passed_in_time",
+        "tests/simulated_plc/test_plc.py: test_a_part_passes_only_if_its_trigger_was_confirmed_in_time",
         "tests/bridge/test_bridge_properties.py: a_pass_was_proven",
         "tests/bridge/test_bridge_properties.py: a_decision_never_changes",
     ),

@@ -70,6 +70,8 @@ class GuardedCamera:
         self._died: BaseException | None = None
         self._closing = threading.Event()
         self._reconnecting: threading.Thread | None = None
+        # Kept over a reconnection: what comes first after it may still be the picture from before.
+        self._repetition = Repetition()
         self._begin()
         self._id_offset = self._newest_id = 0
 
@@ -83,7 +85,6 @@ class GuardedCamera:
         return self._camera.exposes_on_trigger
 
     def _begin(self) -> None:
-        self._repetition = Repetition()
         self._alive_ns = self._clock()
 
     def open(self) -> None:

@@ -47,6 +47,24 @@ def test_rule_3_a_result_that_is_heard_after_the_deadline_is_late_even_before_an
     assert rig.verdict(trigger) == "DEADLINE"
 
 
+def test_rule_3_a_trigger_that_waited_for_a_stopped_bridge_counts_from_when_it_may_have_come() -> None:
+    rig = Rig().start()
+    rig.contract.look(rig.now_ns)
+    rig.now_ns += 150 * MS
+    waited = rig.part()
+    rig.judge(waited)
+    assert rig.verdict(waited) == "DEADLINE", "the picture shows what came after it"
+    rig.contract.look(rig.now_ns)
+    also_waited = rig.part()
+    rig.judge(also_waited)
+    assert rig.verdict(also_waited) == "DEADLINE"
+    rig.now_ns += 20 * MS
+    rig.contract.look(rig.now_ns)
+    fresh = rig.part()
+    rig.judge(fresh)
+    assert rig.verdict(fresh) == "OK"
+
+
 def test_rule_3_the_same_result_twice_changes_nothing_and_is_not_late() -> None:
     rig = Rig(cameras=("cam1", "cam2")).start()
     trigger = rig.part()
@@ -173,6 +191,16 @@ def test_rule_5_each_cause_of_a_new_run() -> None:
     rig.part(step=17)
     assert is_new(), "counts fell out of step"
     assert Flag.OUT_OF_STEP in rig.window.flags
+
+
+def test_rule_5_a_smaller_epoch_is_taken_only_when_the_one_before_is_silent() -> None:
+    rig = Rig().start()
+    run = rig.contract.run
+    rig.contract.on_epoch(EPOCH - 1, rig.now_ns)
+    assert (rig.contract.run, rig.contract.epoch) == (run, EPOCH)
+    rig.contract.on_epoch(EPOCH - 1, rig.now_ns, older_too=True)
+    assert rig.contract.run != run
+    assert rig.contract.epoch == EPOCH - 1
 
 
 def test_rule_5_triggers_count_only_with_the_run_echoed_and_the_first_is_the_baseline() -> None:

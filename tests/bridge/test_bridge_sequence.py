@@ -51,3 +51,12 @@ def test_after_a_restart_what_follows_the_last_one_known_is_missing(known: int, 
     assert sequence.has_gap == bool(missing)
     sequence.begin(6, 3, known)
     assert sequence.complete == 0, "of another epoch nothing is known"
+
+
+def test_a_smaller_epoch_is_an_echo_of_the_past_unless_the_present_one_is_gone() -> None:
+    sequence = Sequence()
+    sequence.begin(5, 3)
+    assert not sequence.begin(4, 0)
+    assert not sequence.begin(5, 0, older_too=True), "the same one begins nothing"
+    assert sequence.begin(4, 0, older_too=True)
+    assert (sequence.epoch, sequence.complete) == (4, 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from faults.table import FAULTS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,13 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 @pytest.mark.parametrize("path", sorted(GENERATE["pages"]()), ids=lambda path: path.name)
 def test_a_generated_file_is_what_the_code_says(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == GENERATE["pages"]()[path], "run python docs/generate.py"
+
+
+def test_the_fault_page_is_what_was_measured_and_lacks_no_fault() -> None:
+    pages = runpy.run_path(str(DOCS / "generate_faults.py"))["pages"]()
+    for path, text in pages.items():
+        assert path.read_text(encoding="utf-8") == text, "run make test-faults, or python docs/generate_faults.py"
+        assert all(f"| {fault.name} |" in text for fault in FAULTS), "run make test-faults"
 
 
 def test_the_page_names_every_socket_and_reason_and_links_to_files_that_are_there() -> None:

@@ -202,6 +202,19 @@ def test_a_link_that_is_cut_keeps_it_shut_and_what_was_under_way_never_passes(li
     assert set(line.passed) <= {part_id for part_id, reason in line.judged.items() if reason is Reason.OK}
 
 
+def test_a_part_whose_trigger_is_confirmed_too_late_never_passes(line: Line) -> None:
+    line.feed(4)
+    before = set(line.passed)
+    line.write_ms = 150
+    held_up = line.part_id + 1
+    line.feed(1)
+    line.write_ms = 0
+    line.feed(20)
+    assert held_up not in line.passed
+    assert (held_up, 12) in line.rejected
+    assert len(line.passed) > len(before), "those after it pass again"
+
+
 def test_two_parts_in_one_cell_reject(line: Line) -> None:
     line.scan(part=True)
     line.scan()

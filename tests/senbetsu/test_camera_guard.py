@@ -154,6 +154,18 @@ def test_a_picture_that_comes_again_is_not_judged_and_then_a_fault(camera: Any, 
     assert until_well(camera).error is None
 
 
+def test_a_camera_that_comes_back_with_the_picture_from_before_is_not_judged(camera: Any, device: Scripted) -> None:
+    device.grey = 5
+    camera.grab(0, 0)
+    device.fault = "unplugged"
+    with pytest.raises(CameraFault):
+        camera.grab(0, 0)
+    frame = until_well(camera)
+    assert (frame.image, "frozen" in str(frame.error)) == (None, True)
+    device.grey = 6
+    assert camera.grab(0, 0).error is None
+
+
 def test_another_picture_begins_the_count_anew(camera: Any, device: Scripted) -> None:
     for grey in [1, 1, 2, 2, 3, 3] * 4:
         device.now_ns += 600 * MS

@@ -1,9 +1,9 @@
 """The int8 engine against bf16 and fp32: time of the whole graph, AUROC and verdicts on solar cells.
 
 Blocks of calls alternate, as in graph_cost.py. Where other programs run at the same time (`load_average` tells), the lower
-quantile of the blocks is the figure to look at: what is above it is waiting. The model is the demo's (it is run first where there is
-none); 8-bit backbone and profile are made by `calibrate` itself, ranges from 200 cells that were trained on. Each precision
-has its own threshold, from the same cells by the same rank.
+quantile of the blocks is the figure to look at: what is above it is waiting. The model is the demo's (it is run first where
+there is none); 8-bit backbone and profile are made by `calibrate` itself, ranges from 200 cells that were trained on. Each
+precision has its own threshold, from the same cells by the same rank.
 
 A folder as argument keeps these artefacts for the next run.
 """

@@ -71,7 +71,8 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     shown = read_parts(find_images([folder]), embedding.folds, folder, group)
     listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
     parts, bad = take_out(shown, listed, embedding.folds, folder)
-    quantised, of_ranges = None, []
+    quantised = None
+    of_ranges: list[Part] = []
     if choice.precision == "int8":
         if group.size > 1:
             raise UserError("engine.precision = 'int8': one process quantises the backbone; run it without torchrun")

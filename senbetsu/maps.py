@@ -16,7 +16,7 @@ from senbetsu.statistics import learnable
 class MapsNetwork(FeatureNetwork):
     """Pictures (B, S, S, 3) uint8 BGR -> the backbone's maps, each (B, C_i, H_i, W_i); behind them the tuned ones, if any."""
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
         x = (images.permute(0, 3, 1, 2).to(float32) - self._mean) / self._std  # type: ignore[operator]
         if self.tuned is None:
@@ -40,10 +40,12 @@ class FromMaps(nn.Module):
         return (*self._measure(list(maps[:half])), learnable(list(maps[half:])))
 
 
-def from_maps(network: type[FeatureNetwork | ScoringNetwork], backbone: Backbone) -> nn.Module:
-    """The network, which takes a list of maps where it took pictures."""
+def from_maps(network: type[nn.Module], backbone: Backbone) -> nn.Module:
+    """A FeatureNetwork or ScoringNetwork that takes a list of maps where it took pictures. Raises TypeError on another."""
     whole = network(backbone)
     if isinstance(whole, FeatureNetwork):
         return FromMaps(whole)
+    if not isinstance(whole, ScoringNetwork):
+        raise TypeError(f"{network.__name__} is not made of maps")
     whole.features = FromMaps(whole.features)  # type: ignore[assignment]
     return whole

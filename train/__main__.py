@@ -3,7 +3,7 @@
 import argparse
 import logging
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,7 @@ def learn(
     rows = np.concatenate([normals.head_rows, defects.head_rows])
     rows, labels = with_damage(rows, labels, teacher)
     learned = Learner(rows, labels, config.train, tuner).learn(np.ones(len(labels), bool), "learning")
+    learned = replace(learned, rows=learned.rows[: len(normals) + len(defects)])  # the real parts'
     for what, curve in (("the head learned", learned.head_curve), ("fine-tuned", learned.tuning_curve)):
         if curve is not None:
             report_learning(curve, config.train, what)

@@ -222,8 +222,6 @@ def start_line(tmp_path: Path) -> Iterator[StartLine]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """One daemon for a module; its pictures in turn pass, are rejected, are unreadable, make the score no number."""
     with ExitStack() as stack:
-        started = _starter(tmp_path_factory.mktemp("line"), stack)(
-            [GREY_PASSES, GREY_REJECTED, None, 255], calibration_scores=[0.3 + 0.002 * i for i in range(299)]
-        )
+        started = _starter(tmp_path_factory.mktemp("line"), stack)([GREY_PASSES, GREY_REJECTED, None, 255])
         started.until_ready()
         yield started

@@ -18,6 +18,7 @@ from calibrate.fit import Calibration, Fitted, folds_of
 from calibrate.live import finished, take_live
 from calibrate.lots import Spread, lots_of, spread_of
 from calibrate.parts import Part, read_list, read_parts, take_out
+from calibrate.quantise import agreement, check_agreement, quantise, set_apart, unquantised
 from calibrate.report import write_report
 from senbetsu import __version__
 from senbetsu.conformal import Claim, percent, threshold_at
@@ -25,6 +26,7 @@ from senbetsu.distributed import Group, join_group
 from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import choose_engine
+from senbetsu.engine.quantised import save_quantised
 from senbetsu.errors import UserError
 from senbetsu.files import check_writable
 from senbetsu.images import content_sha256, find_images
@@ -69,6 +71,13 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     shown = read_parts(find_images([folder]), embedding.folds, folder, group)
     listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
     parts, bad = take_out(shown, listed, embedding.folds, folder)
+    quantised = None
+    of_ranges: list[Part] = []
+    if choice.precision == "int8":
+        if group.size > 1:
+            raise UserError("engine.precision = 'int8': one process quantises the backbone; run it without torchrun")
+        of_ranges, parts = set_apart(parts)
+        quantised = quantise(embedding.backbone, [part.path for part in of_ranges])
     unseen = sum(part.fold is None for part in parts)
     log.info("%d unlike normal parts: %d were not trained on, %d were", len(parts), unseen, len(parts) - unseen)
     claim, warnings = make_claim(
@@ -77,12 +86,23 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     lots = None if promise.group is None else lots_of([part.path for part in parts], promise.group, folder)
     folds, more = folds_of(parts, lots if claim.method == "cross" else None, len(embedding.fold_axes))
     warnings += more
-    calibration = Calibration(embedding, choice, config.engine.threads, group)
+    calibration = Calibration(embedding, choice, config.engine.threads, group, quantised)
     fitted = calibration.fit_and_score(claim, parts, folds, bad, promise.contamination)
     if not group.is_first:
         return 0
     used, scores = fitted.used, fitted.scores
     threshold = threshold_at(scores, claim.k)
+    agreed: dict[str, float] | None = None
+    if quantised is not None:
+        log.info("judging the same parts without quantisation, to compare")
+        plain = Calibration(embedding, unquantised(), config.engine.threads, group)
+        expected = plain.fit_and_score(claim, parts, folds, bad, promise.contamination).scores
+        agreed = check_agreement(agreement(scores, threshold, expected, threshold_at(expected, claim.k)))
+        if claim.method == "cross":
+            warnings.append(
+                "parts that set the threshold also set the ranges of the 8-bit backbone: the claim is a little optimistic; "
+                "with enough parts that `train` did not see it is not"
+            )
     spread = None
     if lots is not None:
         spread, more = lot_spread(parts, lots, fitted, claim, threshold)
@@ -100,6 +120,10 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         camera=camera,
         distribution=ScoreDistribution.of(scores.tolist(), claim.k),
     )
+    if quantised is not None:
+        made_of = {"ranges_from": [part.sha256 for part in of_ranges]}
+        int8_sha256 = save_quantised(config.artifacts, quantised, embedding.sha256, made_of)
+        profile = replace(profile, quantised_sha256=int8_sha256)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     details = {
         "created_at": now,
@@ -110,6 +134,7 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         "parts_sha256": content_sha256("\n".join(sorted(part.sha256 for part in used)).encode()),
         "suspects": [{"path": str(part.path), "score": round(score, 6)} for part, score in fitted.suspects],
         "confirmed_bad": [str(part.path) for part in bad],
+        "int8_agreement": agreed,
         "lots": None if spread is None else {"group": promise.group, **asdict(spread)},
     }
     sha256 = save_profile(config.artifacts, profile, details)

@@ -25,6 +25,7 @@ from senbetsu.conformal import Claim, bad_at_most
 from senbetsu.distributed import Group
 from senbetsu.embedding import Axes, Embedding, NormalMoments, fit_scorer, normal_moments
 from senbetsu.engine import EngineChoice, build_engine
+from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import UserError
 from senbetsu.features import Features, stream_features
 from senbetsu.moments import Moments
@@ -56,8 +57,17 @@ class Fitted:
 class Calibration:
     """All that fitting and scoring takes; the processes of the group share the pictures."""
 
-    def __init__(self, embedding: Embedding, choice: EngineChoice, threads: int, group: Group) -> None:
+    def __init__(
+        self,
+        embedding: Embedding,
+        choice: EngineChoice,
+        threads: int,
+        group: Group,
+        quantised: QuantisedMaps | None = None,
+    ) -> None:
+        """`quantised`: of the embedding's backbone, where the choice is int8."""
         self.embedding, self.choice, self.threads, self.group = embedding, choice, threads, group
+        self.quantised = quantised
 
     def fit_and_score(
         self, claim: Claim, parts: Sequence[Part], folds: NDArray[np.int64], bad: Sequence[Part], contamination: float
@@ -195,10 +205,16 @@ class Calibration:
         return found
 
     def _scores(self, scorer: Scorer, backbone: Backbone, parts: Sequence[Part], what: str) -> Scores:
+        if self.quantised is not None and backbone.identity != self.embedding.backbone.identity:
+            raise UserError(
+                "engine.precision = 'int8': the backbone was fine-tuned, so that each fold has its own, and only that of the "
+                "model is in 8 bits; show more parts that `train` did not see, leave --contamination out, or set "
+                "engine.precision to auto"
+            )
         own = np.zeros(len(parts))
         numbers = [number for chunk in self.group.chunks(len(parts), CHUNK) for number in chunk]
         with self.group.together():
-            engine = build_engine(scorer, backbone, self.choice, self.threads, (BATCH,))
+            engine = build_engine(scorer, backbone, self.choice, self.threads, (BATCH,), self.quantised)
             results = score_pictures(engine, [parts[number].path for number in numbers], what)
             for number, result in zip(numbers, results, strict=True):
                 if result.error is not None:

@@ -68,8 +68,9 @@ class EngineSection(Section):
 
     kind: Literal["auto", "openvino", "torch"] = "auto"
     """auto: torch where there is a CUDA device, else openvino."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 in openvino on a CPU that has it, fp16 in torch on CUDA, else fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    """auto: bf16 in openvino on a CPU that has it, fp16 in torch on CUDA, else fp32. int8: openvino, the backbone in 8-bit
+    integers; `calibrate` makes them, which takes pip install 'senbetsu[int8]'."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
     """torch only."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

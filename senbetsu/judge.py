@@ -6,6 +6,7 @@ from senbetsu.config import Config
 from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine
+from senbetsu.engine.quantised import load_quantised
 from senbetsu.profile import CameraBinding, check_binding, load_profile
 
 
@@ -39,7 +40,10 @@ def load_judge(config: Config) -> Judge:
     choice = choose_engine(config.engine)
     check_binding(profile, embedding, choice, config.artifacts)
     sizes = batch_sizes_up_to(config.engine.max_batch)
-    engine = build_engine(profile.scorer, embedding.backbone, choice, config.engine.threads, sizes)
+    quantised = None
+    if choice.precision == "int8":
+        quantised = load_quantised(config.artifacts, embedding.sha256, profile.quantised_sha256)
+    engine = build_engine(profile.scorer, embedding.backbone, choice, config.engine.threads, sizes, quantised)
     claim = profile.claim
     return Judge(
         engine,

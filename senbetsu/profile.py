@@ -67,6 +67,8 @@ class Profile:
     """Number of the way from a frame to the network's input."""
     camera: CameraBinding | None = None
     """None: the parts came from a folder."""
+    quantised_sha256: str = ""
+    """Of the 8-bit backbone that it was calibrated with (senbetsu.engine.quantised); precision int8 alone has one."""
     sha256: str = ""
     """Of profile.json, which carries that of profile.safetensors: it covers the threshold and all numbers."""
 
@@ -86,7 +88,11 @@ def save_profile(folder: Path, profile: Profile, details: dict[str, Any]) -> str
     document = {
         "model_sha256": profile.model_sha256,
         "input_size": profile.input_size,
-        "engine": {"kind": profile.engine_kind, "precision": profile.precision},
+        "engine": {
+            "kind": profile.engine_kind,
+            "precision": profile.precision,
+            "int8_sha256": profile.quantised_sha256 or None,
+        },
         "preprocessing": profile.preprocessing,
         "camera": None if profile.camera is None else asdict(profile.camera),
         "recipe": profile.recipe,
@@ -134,6 +140,7 @@ def load_profile(folder: Path, embedding: Embedding) -> Profile:
             distribution=_distribution(document["score_distribution"]),
             preprocessing=int(document["preprocessing"]),
             camera=None if document["camera"] is None else CameraBinding(**document["camera"]),
+            quantised_sha256=str(document["engine"].get("int8_sha256") or ""),
             sha256=_sha256(folder),
         )
     except (KeyError, TypeError, ValueError) as error:

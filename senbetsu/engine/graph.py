@@ -20,6 +20,7 @@ from openvino.frontend import OpConversionFailure
 from torch import Tensor, nn
 
 import senbetsu.backbone
+import senbetsu.maps
 import senbetsu.network
 import senbetsu.places
 import senbetsu.scoring
@@ -29,28 +30,35 @@ import senbetsu.tuned
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.engine.compact import constant_of
+from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError
 from senbetsu.files import sha256_of_file
+from senbetsu.maps import from_maps
 
 log = logging.getLogger(__name__)
 
 
 def openvino_model(
-    network: Callable[[Backbone], nn.Module],
+    network: type[nn.Module],
     backbone: Backbone,
     constants: Sequence[Tensor] = (),
     compact: bool = False,
+    quantised: QuantisedMaps | None = None,
 ) -> ov.Model:
     """The network as a model with one input, (?, S, S, 3) uint8.
 
     Args:
-        network: makes the network, which takes images and then the constants, of a backbone; called only if the cache
-            has no graph.
+        network: made of a backbone, only if the cache has no graph; takes images and then the constants.
         backbone: its input size is S.
         constants: values of all further arguments, folded in.
         compact: large matrices among them as integers, see senbetsu.engine.compact.
+        quantised: takes the backbone's place, with what `network` makes of maps behind it.
     """
-    model = _cached_model(network, backbone, constants)
+    if quantised is None:
+        pictures = torch.zeros(2, backbone.input_size, backbone.input_size, 3, dtype=torch.uint8)
+        model = _cached_model(network.__name__, lambda: network(backbone), backbone, pictures, constants)
+    else:
+        model = _behind(quantised, network, backbone, constants)
     for parameter, value in zip(list(model.get_parameters())[1:], constants, strict=True):
         _fill_in(parameter, value.numpy(), compact)
         model.remove_parameter(parameter)
@@ -70,43 +78,65 @@ def _fill_in(parameter: ov.Node, values: NDArray[np.float32], compact: bool) -> 
             product.input(0).replace_source_output(rows.input_value(0))
 
 
-def _cached_model(
-    network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]
+def _behind(
+    quantised: QuantisedMaps, network: type[nn.Module], backbone: Backbone, constants: Sequence[Tensor]
 ) -> ov.Model:
-    folder = cache_folder() / "graphs" / _key(network, backbone, constants)
+    """Pictures -> quantised maps -> what the network makes of them."""
+    front = quantised.model()
+    front.reshape([-1, backbone.input_size, backbone.input_size, 3])
+    maps = [torch.zeros(2, *(size.get_length() for size in list(m.get_partial_shape())[1:])) for m in front.outputs]
+    behind = _cached_model(
+        f"{network.__name__} from maps", lambda: from_maps(network, backbone), backbone, maps, constants
+    )
+    taken, left = behind.get_parameters()[: len(maps)], behind.get_parameters()[len(maps) :]
+    for parameter, result in zip(taken, front.get_results(), strict=True):
+        parameter.output(0).replace(result.input_value(0))
+    return ov.Model(behind.get_results(), [*front.get_parameters(), *left])
+
+
+def _cached_model(
+    name: str,
+    make: Callable[[], nn.Module],
+    backbone: Backbone,
+    example: Tensor | list[Tensor],
+    constants: Sequence[Tensor],
+) -> ov.Model:
+    folder = cache_folder() / "graphs" / _key(name, backbone, constants)
     if folder.is_dir():
         try:
             return ov.Core().read_model(folder / "graph.xml")
         except RuntimeError as error:
             log.warning("%s: cached graph is damaged (%s); converting again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
-    model = _convert(network, backbone, constants)
+    model = _convert(make(), backbone, example, constants)
     _keep(model, folder)
     return model
 
 
-def _key(network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]) -> str:
+def _key(name: str, backbone: Backbone, constants: Sequence[Tensor]) -> str:
     """Whatever the exported graph depends on: code, weights, versions, shapes."""
     modules = (
         senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.places, senbetsu.scoring,
-        senbetsu.tuned,
+        senbetsu.tuned, senbetsu.maps,
     )  # fmt: skip
     sources = [sha256_of_file(Path(str(module.__file__))) for module in modules]
     facts = [
-        network.__name__, backbone.identity, [tuple(c.shape) for c in constants], sources,
+        name, backbone.identity, [tuple(c.shape) for c in constants], sources,
         torch.__version__, ov.get_version(), sha256_of_file(Path(__file__)),
     ]  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
-def _convert(network: Callable[[Backbone], nn.Module], backbone: Backbone, constants: Sequence[Tensor]) -> ov.Model:
+def _convert(
+    network: nn.Module, backbone: Backbone, example: Tensor | list[Tensor], constants: Sequence[Tensor]
+) -> ov.Model:
     log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
-    examples = (torch.zeros(2, backbone.input_size, backbone.input_size, 3, dtype=torch.uint8), *constants)
     batch = torch.export.Dim("batch", min=1, max=4096)
+    shapes: object = [{0: batch} for _ in example] if isinstance(example, list) else {0: batch}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(
-            network(backbone).eval(), examples, dynamic_shapes=({0: batch}, *(None for _ in constants)), strict=False
+            network.eval(), (example, *constants), dynamic_shapes=(shapes, *(None for _ in constants)), strict=False
         )
         try:
             return ov.convert_model(program)

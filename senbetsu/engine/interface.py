@@ -35,7 +35,7 @@ class Engine(Protocol):
     kind: str
     """"openvino" or "torch"."""
     precision: str
-    """"fp32", "bf16" or "fp16": what is really computed in, never "auto"."""
+    """"fp32", "bf16", "fp16" or "int8": what is really computed in, never "auto"."""
     device: str
     """Name of the processor, for logs."""
     batch_sizes: tuple[int, ...]

@@ -8,6 +8,7 @@ import torch
 from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection
 from senbetsu.engine.interface import Engine
+from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError
 from senbetsu.scoring import Scorer, ScoringNetwork
 
@@ -17,7 +18,7 @@ class EngineChoice:
     """What computes, with nothing left to "auto". A profile is bound to `kind` and `precision`."""
 
     kind: Literal["openvino", "torch"]
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
     device: str
 
 
@@ -31,6 +32,8 @@ def choose_engine(section: EngineSection) -> EngineChoice:
     if section.device.startswith("cuda") and not cuda:
         raise ConfigError(f"engine.device = {section.device!r}: no CUDA device is usable here; set it to auto or cpu")
     wants_cuda = cuda and section.device != "cpu"
+    if section.precision == "int8":
+        return _int8(section)
     kind = section.kind if section.kind != "auto" else ("torch" if wants_cuda else "openvino")
     if kind == "openvino" and section.device.startswith("cuda"):
         raise ConfigError(
@@ -50,6 +53,19 @@ def choose_engine(section: EngineSection) -> EngineChoice:
     return EngineChoice(kind, "fp32", device)
 
 
+def _int8(section: EngineSection) -> EngineChoice:
+    from senbetsu.engine.openvino import cpu_has_int8
+
+    if section.kind == "torch" or section.device.startswith("cuda"):
+        raise ConfigError(
+            f"engine.precision = 'int8' runs in openvino on the CPU, but engine.kind = {section.kind!r}, engine.device = "
+            f"{section.device!r}; set engine.kind = 'openvino' and engine.device = 'cpu', or another precision"
+        )
+    if not cpu_has_int8():
+        raise ConfigError("engine.precision = 'int8': this CPU does not compute in 8 bits; set auto, bf16 or fp32")
+    return EngineChoice("openvino", "int8", "cpu")
+
+
 def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
     """1, 2, 4, 8, ... and the largest itself."""
     sizes = [1]
@@ -59,14 +75,19 @@ def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
 
 
 def build_engine(
-    scorer: Scorer, backbone: Backbone, choice: EngineChoice, threads: int = 0, batch_sizes: tuple[int, ...] = (1,)
+    scorer: Scorer,
+    backbone: Backbone,
+    choice: EngineChoice,
+    threads: int = 0,
+    batch_sizes: tuple[int, ...] = (1,),
+    quantised: QuantisedMaps | None = None,
 ) -> Engine:
-    """An engine, warmed up at every batch size."""
+    """An engine, warmed up at every batch size; with `quantised` where the choice is int8, else without."""
     constants = scorer.constants()
     if choice.kind == "openvino":
         from senbetsu.engine.openvino import OpenVINOEngine
 
-        return OpenVINOEngine(ScoringNetwork, constants, backbone, choice.precision, threads, batch_sizes)
+        return OpenVINOEngine(ScoringNetwork, constants, backbone, choice.precision, threads, batch_sizes, quantised)
     from senbetsu.engine.pytorch import TorchEngine
 
     return TorchEngine(

@@ -1,6 +1,6 @@
 """The CPU's engine: OpenVINO, one compiled model a batch size, pictures read where the caller put them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from senbetsu.backbone import Backbone
 from senbetsu.engine.graph import openvino_model
 from senbetsu.engine.interface import EngineFault, Scores, scores_of
+from senbetsu.engine.quantised import QuantisedMaps
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -18,6 +19,11 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 def cpu_has_bf16() -> bool:
     """Whether this CPU computes in bf16 natively."""
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def cpu_has_int8() -> bool:
+    """Whether this CPU computes with 8-bit integers."""
+    return "INT8" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class CompiledGraph:
@@ -28,15 +34,18 @@ class CompiledGraph:
 
     def __init__(
         self,
-        network: Callable[[Backbone], nn.Module],
+        network: type[nn.Module],
         constants: Sequence[Tensor],
         backbone: Backbone,
         precision: str,
         threads: int,
         batch_sizes: Sequence[int],
         compact: bool | None = None,
+        quantised: QuantisedMaps | None = None,
     ) -> None:
-        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16."""
+        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16. `quantised`: in the backbone's
+        place; `precision` is that of the rest.
+        """
         self.batch_sizes = tuple(sorted(batch_sizes))
         input_size = backbone.input_size
         self.inputs: NDArray[np.uint8] = np.zeros((self.batch_sizes[-1], input_size, input_size, 3), np.uint8)
@@ -45,7 +54,9 @@ class CompiledGraph:
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             properties["INFERENCE_NUM_THREADS"] = threads
-        model = openvino_model(network, backbone, constants, precision == "bf16" if compact is None else compact)
+        model = openvino_model(
+            network, backbone, constants, precision == "bf16" if compact is None else compact, quantised
+        )
         self._requests: dict[int, ov.InferRequest] = {}
         for size in self.batch_sizes:
             model.reshape([size, input_size, input_size, 3])
@@ -77,14 +88,21 @@ class OpenVINOEngine:
 
     def __init__(
         self,
-        network: Callable[[Backbone], nn.Module],
+        network: type[nn.Module],
         constants: Sequence[Tensor],
         backbone: Backbone,
         precision: str,
         threads: int,
         batch_sizes: Sequence[int],
+        quantised: QuantisedMaps | None = None,
     ) -> None:
-        self._graph = CompiledGraph(network, constants, backbone, precision, threads, batch_sizes)
+        """`quantised` is needed where `precision` is int8, and for that alone."""
+        if (precision == "int8") != (quantised is not None):
+            raise ValueError(f"precision {precision} and quantised = {quantised} do not go together")
+        computed_in = precision if quantised is None else quantised.rest
+        self._graph = CompiledGraph(
+            network, constants, backbone, computed_in, threads, batch_sizes, quantised=quantised
+        )
         self.precision = precision
         self.device = self._graph.device
         self.batch_sizes = self._graph.batch_sizes

@@ -29,7 +29,7 @@ CAMERA = '[[cameras]]\nname = "c"\nkind = "folder"\nsource = "x"\ngate = "g"\n'
         ("[train]\nmargin = -0.5\n", "train.margin = -0.5: Input should be greater than 0"),
         (
             '[engine]\nprecision = "int3"\n',
-            "engine.precision = 'int3': Input should be 'auto', 'fp32', 'bf16' or 'fp16'",
+            "engine.precision = 'int3': Input should be 'auto', 'fp32', 'bf16', 'fp16' or 'int8'",
         ),
         ('[train]\nsteps = "many"\n', "train.steps = 'many': Input should be a valid integer"),
         ("[train]\nmargin = nan\n", "train.margin"),

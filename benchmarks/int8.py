@@ -1,0 +1,130 @@
+"""The int8 engine against bf16 and fp32: time of the whole graph, AUROC and verdicts on solar cells.
+
+Blocks of calls alternate, as in graph_cost.py. Where other programs run at the same time (`load_average` tells), the lower
+quantile of the blocks is the figure to look at: what is above it is waiting. The model is the demo's (it is run first where
+there is none); 8-bit backbone and profile are made by `calibrate` itself, ranges from 200 cells that were trained on. Each
+precision has its own threshold, from the same cells by the same rank.
+
+A folder as argument keeps these artefacts for the next run.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compact import scores
+from conditions import save
+from graph_cost import time_of
+
+from demo.__main__ import ARTIFACTS, REPOSITORY
+from demo.elpv import split
+from senbetsu.auroc import auroc
+from senbetsu.conformal import threshold_at
+from senbetsu.embedding import load_embedding
+from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
+from senbetsu.engine.quantised import load_quantised
+from senbetsu.images import read_image
+from senbetsu.profile import load_profile
+from senbetsu.scoring import ScoringNetwork
+
+BLOCKS, RANGES, BATCH = 30, 200, 8
+
+
+def artefacts(folder: Path) -> None:
+    """The demo's model, calibrated in int8."""
+    if (folder / "int8.json").exists():
+        return
+    if not (ARTIFACTS / "embedding.json").exists():
+        subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("embedding.json", "embedding.safetensors"):
+        shutil.copyfile(ARTIFACTS / name, folder / name)
+    with tempfile.TemporaryDirectory() as cells:
+        for path in [*split().calibrate_normal, *split().train_normal[:RANGES]]:
+            shutil.copyfile(path, Path(cells) / path.name)
+        arguments = ["--normal", cells, "--artifacts", str(folder), "--set", "engine.precision=int8"]
+        subprocess.run([sys.executable, "-P", "-m", "calibrate", *arguments], cwd=REPOSITORY, check=True)
+
+
+def times(graphs: dict[str, CompiledGraph], batch: int) -> dict[str, Any]:
+    """Milliseconds a batch, in alternating blocks."""
+    blocks: dict[str, list[float]] = {name: [] for name in graphs}
+    for _ in range(BLOCKS):
+        for name, graph in graphs.items():
+            blocks[name].append(time_of(lambda graph=graph: graph.run(batch)))
+    found: dict[str, Any] = {
+        name: {"p10_ms": round(float(np.quantile(t, 0.1)), 3), "median_ms": round(float(np.median(t)), 3)}
+        for name, t in blocks.items()
+    }
+    for name in graphs.keys() - {"int8"}:
+        found[name]["over_int8"] = {
+            which: round(found[name][which] / found["int8"][which], 3) for which in ("p10_ms", "median_ms")
+        }
+    return found
+
+
+def main(folder: Path) -> None:
+    """The benchmark."""
+    artefacts(folder)
+    embedding = load_embedding(folder)
+    profile = load_profile(folder, embedding)
+    quantised = load_quantised(folder, embedding.sha256, profile.quantised_sha256)
+    constants = tuple(profile.scorer.constants())
+
+    def graph(precision: str, batch: int) -> CompiledGraph:
+        if precision == "int8":
+            return CompiledGraph(
+                ScoringNetwork, constants, embedding.backbone, quantised.rest, 0, (batch,), quantised=quantised
+            )
+        return CompiledGraph(ScoringNetwork, constants, embedding.backbone, precision, 0, (batch,))
+
+    precisions = ["int8", "bf16", "fp32"] if cpu_has_bf16() else ["int8", "fp32"]
+    load_before = os.getloadavg()
+    timed = {f"batch {batch}": times({p: graph(p, batch) for p in precisions}, batch) for batch in (1, BATCH)}
+    load_after = os.getloadavg()
+    line = [read_image(path) for path, _ in split().line]
+    bad = np.array([is_bad for _, is_bad in split().line])
+    normal = [read_image(path) for path in split().calibrate_normal]
+    judged: dict[str, Any] = {}
+    over: dict[str, np.ndarray] = {}
+    for precision in precisions:
+        engine = graph(precision, BATCH)
+        found = scores(engine, line)
+        threshold = threshold_at(scores(engine, normal), profile.claim.k)
+        over[precision] = found / threshold
+        judged[precision] = {
+            "auroc": round(auroc(found[~bad], found[bad]), 5),
+            "threshold": round(threshold, 4),
+            "good_rejected": int((found[~bad] > threshold).sum()),
+            "defects_found": int((found[bad] > threshold).sum()),
+        }
+    for precision in precisions[1:]:
+        changed = (over["int8"] > 1) != (over[precision] > 1)
+        away = np.abs(over[precision] - 1)
+        judged[precision] |= {
+            "auroc_of_int8_minus_this": round(judged["int8"]["auroc"] - judged[precision]["auroc"], 5),
+            "verdicts_changed_by_int8": int(changed.sum()),
+            "farthest_of_them_from_the_threshold": round(float(away[changed].max()), 4) if changed.any() else 0.0,
+            "changed_beyond_10_percent": int((changed & (away > 0.1)).sum()),
+        }
+    save(
+        "int8",
+        {
+            "load_average": {"before": load_before, "after": load_after},
+            "whole_graph": timed,
+            "cells": {"good": int((~bad).sum()), "defective": int(bad.sum()), **judged},
+        },
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            main(Path(made))

@@ -90,7 +90,9 @@ def test_machines_get_one_json_object_with_the_claim(senbetsu, line, artifacts: 
     told, document = json.loads(done.stdout), document_of(artifacts)
     assert told["claim"] == document["claim_sentence"]
     assert (told["n"], told["k"], told["method"]) == (110, 110, "split")
-    assert (told["threshold"], told["engine"]) == (document["threshold"], document["engine"])
+    assert told["threshold"] == document["threshold"]
+    assert told["engine"].items() <= document["engine"].items()
+    assert document["engine"]["int8_sha256"] is None
     assert told["profile_sha256"] == sha256((artifacts / "profile.json").read_bytes()).hexdigest()
     assert "parts" not in told
 

@@ -39,15 +39,19 @@ def settings_of(arguments: argparse.Namespace, overrides: dict[str, Any] | None 
 
 
 def read(arguments: argparse.Namespace, overrides: dict[str, Any] | None = None) -> Settings:
-    """What the settings of a run are made of, for a program that changes recipes. Raises ConfigError."""
+    """What the settings of a run are made of, for a program that changes recipes. Raises ConfigError.
+
+    Args:
+        overrides: what other flags set, which goes before `--set`; None is a flag that was not given.
+    """
     given: dict[str, Any] = {}
     for assignment in arguments.settings:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {assignment}: expected KEY=VALUE, for example --set engine.precision=fp32")
         given[key.strip()] = _toml_value(text.strip())
-    given["artifacts"] = arguments.artifacts if arguments.artifacts is not None else given.get("artifacts")
-    return read_settings(arguments.config, {**given, **(overrides or {})})
+    flags = {"artifacts": arguments.artifacts, **(overrides or {})}
+    return read_settings(arguments.config, given | {key: value for key, value in flags.items() if value is not None})
 
 
 def _toml_value(text: str) -> object:

@@ -22,7 +22,7 @@ from train.finetune import fine_tune
 from train.head import learn_head, standardisation
 from train.health import Curve, require_learned
 from train.labels import NORMAL
-from train.learning import Observer
+from train.recording import Observer
 from train.tensorboard import observer
 from train.tunable import PictureStatistics, StandardisedHead, learned_tensors, statistics_of, tunable_parameters
 

@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from senbetsu.config import TrainSection
 from senbetsu.distributed import Group
 from senbetsu.errors import UserError
 from train.augmentation import change, draw_changes
 from train.distances import squared_distances
-from train.health import Curve, Record, active_share, final_look, look_at, require_finite
+from train.health import Curve, final_look, require_finite
 from train.labels import other_labels, require_two_other_labels
-from train.learning import RECORDS, Observer, looked_at, select_and_lose
+from train.learning import looked_at, select_and_lose
 from train.losses import LOSSES
+from train.recording import Observer, Recording
 from train.sampling import pk_batches
 from train.tunable import PictureStatistics, StandardisedHead, mixed_dtype, statistics_of, tunable_parameters
 
@@ -90,12 +90,9 @@ def fine_tune(
     targets = torch.from_numpy(labels).to(group.device)
     batches = pk_batches(labels, settings.labels_per_batch, settings.tune_images_per_label, settings.seed)
     random = np.random.default_rng(settings.seed)
-    every = max(1, settings.tune_steps // RECORDS)
-    records: list[Record] = []
-    empty_steps = 0
-    hidden = None if group.is_first else True
-    bar = tqdm(range(1, settings.tune_steps + 1), desc=what, unit="step", disable=hidden, leave=False)
-    for step in bar:
+    seen_by = observers if group.is_first else ()
+    run = Recording(what, settings.tune_steps, settings, seen_by, hidden=not group.is_first)
+    for step in run:
         batch = next(batches)
         own = group.share(len(batch))
         changes = draw_changes(len(batch), pictures.shape[1], settings, random).of(own)
@@ -106,32 +103,20 @@ def fine_tune(
         fixed = distances.detach()
         require_finite(step - 1, fixed, settings, what, tuning=True)
         loss, selected = select_and_lose(distances, of, settings)
-        empty_steps += selected.anchor.numel() == 0
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(scaler.scale(loss))
         group.sum_gradients(parameters)
         scaler.step(optimizer)
         scaler.update()
         schedule.step()
-        if step % every == 0 or step == settings.tune_steps:
-            look = look_at(embeddings.detach(), fixed, of)
-            record = Record(step, loss.item(), active_share(fixed, of, selected, settings), look)
-            records.append(record)
-            bar.set_postfix(
-                loss=f"{record.loss:.3f}", active=f"{record.active_share:.2f}",
-                d_ap=f"{look.positive_distance:.3f}", d_an=f"{look.negative_distance:.3f}",
-            )  # fmt: skip
-            for observe in observers if group.is_first else ():
-                observe(record)
+        run.note(step, loss, embeddings.detach(), fixed, of, selected)
     for parameter in parameters:
         parameter.requires_grad_(False)
     some = looked_at(labels)
     with torch.no_grad():
         final = head(torch.from_numpy(statistics_of(network, pictures[rows[some.numpy()]])).to(group.device))
     require_finite(settings.tune_steps, final, settings, what, tuning=True)
-    point_loss = loss_of.of_a_point(settings.margin, settings.second_margin)
-    look = final_look(final.cpu(), torch.from_numpy(labels)[some])
-    return Curve.of(records, settings.tune_steps, empty_steps, point_loss, look)
+    return run.curve(final_look(final.cpu(), torch.from_numpy(labels)[some]))
 
 
 def _kept(count: int, features: int, dropout: float, random: np.random.Generator) -> Tensor:

@@ -3,29 +3,25 @@
 It learns any network of rows; `train.head` gives it the linear head.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from senbetsu.config import TrainSection
 from train.distances import squared_distances
-from train.health import Curve, Record, active_share, final_look, look_at, require_finite
+from train.health import Curve, Record, final_look, require_finite
 from train.labels import require_two_other_labels
 from train.losses import LOSSES
+from train.recording import Observer, Recording
 from train.sampling import pk_batches
 from train.selections import SELECTIONS, Quadruplets, Triplets, with_second_negative
 
-RECORDS = 60
-"""About so many steps of a run are recorded."""
 LOOKED_AT = 128
 """Of each label at most so many parts are looked at in the end: the normals, being many, must not hide the others."""
-
-Observer = Callable[[Record], None]
 
 
 def learn(
@@ -57,8 +53,7 @@ def learn(
     if loss_of.needs_quadruplets:
         require_two_other_labels(labels, settings.labels_per_batch, f"{what}, train.loss = {settings.loss!r}")
     targets = torch.from_numpy(labels)
-    records: list[Record] = []
-    empty_steps = 0
+    run = Recording(what, settings.steps, settings, [_at_rest(network, observe) for observe in observers])
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(settings.seed)
         batches = pk_batches(labels, settings.labels_per_batch, settings.images_per_label, settings.seed)
@@ -66,40 +61,25 @@ def learn(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False
         )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-        every = max(1, settings.steps // RECORDS)
         network.train()
-        bar = tqdm(range(1, settings.steps + 1), desc=what, unit="step", disable=None, leave=False)
-        for step in bar:
+        for step in run:
             batch = torch.from_numpy(next(batches))
             embeddings = network(inputs[batch])
             distances = squared_distances(embeddings)
             fixed, of = distances.detach(), targets[batch]
             require_finite(step - 1, fixed, settings, what)
             loss, chosen = select_and_lose(distances, of, settings)
-            empty_steps += chosen.anchor.numel() == 0
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-            if step % every == 0 or step == settings.steps:
-                look = look_at(embeddings.detach(), fixed, of)
-                record = Record(step, loss.item(), active_share(fixed, of, chosen, settings), look)
-                records.append(record)
-                bar.set_postfix(
-                    loss=f"{record.loss:.3f}", active=f"{record.active_share:.2f}",
-                    d_ap=f"{look.positive_distance:.3f}", d_an=f"{look.negative_distance:.3f}",
-                )  # fmt: skip
-                for observe in observers:
-                    network.eval()
-                    observe(record)
-                    network.train()
+            run.note(step, loss, embeddings.detach(), fixed, of, chosen)
         network.eval()
         some = looked_at(labels)
         with torch.no_grad():
             final = network(inputs[some])
         require_finite(settings.steps, final, settings, what)
-    point_loss = loss_of.of_a_point(settings.margin, settings.second_margin)
-    return Curve.of(records, settings.steps, empty_steps, point_loss, final_look(final, targets[some]))
+    return run.curve(final_look(final, targets[some]))
 
 
 def select_and_lose(distances: Tensor, labels: Tensor, settings: TrainSection) -> tuple[Tensor, Triplets | Quadruplets]:
@@ -124,6 +104,17 @@ def looked_at(labels: NDArray[np.int64]) -> Tensor:
         count = min(len(images), LOOKED_AT)
         chosen.append(images[np.arange(count) * len(images) // count])
     return torch.from_numpy(np.concatenate(chosen))
+
+
+def _at_rest(network: nn.Module, observe: Observer) -> Observer:
+    """Observes without dropout."""
+
+    def looked_on(record: Record) -> None:
+        network.eval()
+        observe(record)
+        network.train()
+
+    return looked_on
 
 
 @contextmanager

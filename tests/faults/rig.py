@@ -79,6 +79,8 @@ class Rig:
     def write_config(self, more: str = "") -> None:
         """As the line's engineer wrote it."""
         self.config.write_text(f"""
+artifacts = "{self.folder}/artifacts"
+recipes_dir = "{self.folder}/recipes"
 [[gates]]
 name = "gate1"
 deadline_ms = {self.deadline_ms}

@@ -260,11 +260,7 @@ class GateContract:
             Flag.PLC_HEARTBEAT_LOST: self._plc_lost,
             Flag.JOURNAL_FAILING: self.journal_failing,
         }
-        value = Flag(0)
-        for flag, is_set in flags.items():
-            if is_set:
-                value |= flag
-        return value
+        return Flag(sum(flag.value for flag, is_set in flags.items() if is_set))
 
     @property
     def plc_is_here(self) -> bool:

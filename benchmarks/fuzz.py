@@ -13,21 +13,21 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from conditions import save
+from demo_line import DemoLine, demo_line
 
-from demo.__main__ import ARTIFACTS, REPOSITORY, Service, free_port
+from demo.__main__ import REPOSITORY, Service
 
 PARTS_HZ, TURN_S, TURNS = 20, 15, 5
 RATE_HZ = 20
 BUDGET = 1.1
 
 
-def processor_s(services: list[Service]) -> float:
+def processor_s(services: Iterable[Service]) -> float:
     """Processor time that these have taken so far, all threads, user and system."""
     ticks = 0
     for service in services:
@@ -36,24 +36,22 @@ def processor_s(services: list[Service]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def turn(
-    services: list[Service], ports: tuple[int, int, int], folder: str, first_trigger: int, *, noise: bool
-) -> dict[str, Any]:
+def turn(line: DemoLine, first_trigger: int, *, noise: bool) -> dict[str, Any]:
     """One turn's figures."""
-    modbus = ports[2]
-    report = Path(folder) / "plc.json"
+    report = line.folder / "plc.json"
+    ports = (line.publish, line.request, line.modbus)
     command = [sys.executable, REPOSITORY / "tests/noise.py", *map(str, ports), str(RATE_HZ)]
     noisy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) if noise else None
     if noisy is not None and noisy.stdout is not None:
         noisy.stdout.readline()  # it has begun: its start is no part of what is measured
-    before_s = processor_s(services)
+    before_s = processor_s(line.services.values())
     plc = Service(
-        "simulated_plc", "--port", str(modbus), "--seconds", str(TURN_S), "--rate-hz", str(PARTS_HZ), "--allow-simulated",
+        "simulated_plc", "--port", str(line.modbus), "--seconds", str(TURN_S), "--rate-hz", str(PARTS_HZ), "--allow-simulated",
         "--first-trigger", str(first_trigger), "--poll-ms", "2", "--travel-ms", "5000", "--report", report,
     )  # fmt: skip
     status = plc.process.wait(timeout=6 * TURN_S)
     document = json.loads(report.read_text())
-    took_s = processor_s(services) - before_s
+    took_s = processor_s(line.services.values()) - before_s
     sent = int(noisy.communicate("stop")[0]) if noisy is not None else 0
     unseen = sum(n for reason, n in document["reasons"].items() if reason not in ("OK", "ANOMALY"))
     return {
@@ -67,29 +65,10 @@ def turn(
 
 def main() -> None:
     """The benchmark."""
-    if not (ARTIFACTS / "profile.json").exists():
-        subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
-    ports = (free_port(), free_port(), free_port())
-    publish, request = (f"tcp://127.0.0.1:{port}" for port in ports[:2])
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "daemon.publish": publish, "daemon.request": request, "daemon.metrics_port": 0, "bridge.subscribe": publish,
-            "bridge.request": request, "bridge.modbus_port": ports[2], "bridge.metrics_port": 0,
-            "bridge.state_dir": folder, "cameras.0.loop": "true", "engine.threads": 1,
-            "gates.0.deadline_ms": 5000, "journal.enabled": "true",
-        }  # fmt: skip
-        config = ["--config", "config.toml", "--artifacts", str(ARTIFACTS)]
-        for key, value in settings.items():
-            config += ["--set", f"{key}={value}"]
-        services = [Service("daemon", *config), Service("bridge", *config)]
-        try:
-            for service in services:
-                service.wait_until_ready()
-            time.sleep(1)
-            turn(services, ports, folder, 0, noise=False)  # warm
-            turns = [turn(services, ports, folder, 1000 * n, noise=bool(n % 2)) for n in range(2 * TURNS)]
-        finally:
-            stopped = [service.stop() for service in services]
+    settings = {"engine.threads": 1, "gates.0.deadline_ms": 5000, "journal.enabled": "true"}
+    with demo_line(settings) as line:
+        turn(line, 0, noise=False)  # warm
+        turns = [turn(line, 1000 * n, noise=bool(n % 2)) for n in range(2 * TURNS)]
 
     def p99(noise: bool, what: str) -> float:
         return statistics.median(t[what]["p99"] for t in turns if t["noise"] == noise)
@@ -106,7 +85,7 @@ def main() -> None:
         quiet, noisy = p99(False, what), p99(True, what)
         figures[what] = {"p99_without": quiet, "p99_with": noisy, "ratio": round(noisy / quiet, 3), "budget": BUDGET}
     save("fuzz", {
-        "parts_hz": PARTS_HZ, "turn_s": TURN_S, "nonsense_hz_each_socket": RATE_HZ, "exit_statuses": stopped,
+        "parts_hz": PARTS_HZ, "turn_s": TURN_S, "nonsense_hz_each_socket": RATE_HZ, "exit_statuses": line.exit_statuses,
         "median_over_turns": figures, "turns": turns,
     })  # fmt: skip
 

@@ -4,29 +4,39 @@ Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are proce
 0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the time from before the write to after that
 reading. Then it waits for the next part's turn, still reading. `engine_ms` is what the daemon's own metric says of the same
 run: a batch in the engine alone, without picture, queue or network; p50 and p99 are interpolated within the metric's buckets.
+`stages_ms` is where the time goes, by the time stamps of the part's result (CLOCK_MONOTONIC, one PC):
+
+    written   from before the write until the daemon has taken the trigger: client, bridge, ZeroMQ
+    frame     until the picture was taken (a file is read)
+    judged    until the daemon has decided: picture decoded, queue, engine
+    readable  until the client has read it: ZeroMQ, bridge, the next reading
+
+A client that reads without a pause takes processor time of a PC that a PLC would not: its own and the bridge's for the answers.
+`processor_share` is what each takes, of one core.
 
 `load_average` is the PC's before the run: above its cores, the p99 is that of the other programs. `autogroup` is how the kernel
 weighs these processes against those (root sets it: `echo -15 > /proc/self/autogroup` in the shell that starts this).
 """
 
 import os
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zmq
 from conditions import save
+from demo_line import DemoLine, demo_line
 from pymodbus.client import ModbusTcpClient
 
-from demo.__main__ import ARTIFACTS, REPOSITORY, Service, free_port
+from senbetsu.messages import Result, decode_result
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COUNT, Control, PlcWrite, SlotBit
 from senbetsu.verdict import Reason
 
 RATE_HZ, SECONDS, WARM = 50, 60, 200
+STAGES = ("written", "frame", "judged", "readable")
 ANCHOR_MS = 9.5
 """p99 that an Orin NX was published with, at 10 parts/s."""
 
@@ -38,7 +48,8 @@ class Client:
         self._modbus = ModbusTcpClient("127.0.0.1", port=port, timeout=3)
         if not self._modbus.connect():
             raise RuntimeError("the bridge does not answer")
-        self._beat = self._trigger = self._echo = 0
+        self._beat = self._echo = 0
+        self.trigger = 0
 
     def window(self) -> list[int]:
         return list(self._modbus.read_input_registers(WINDOW_AT, count=WINDOW_COUNT, device_id=1).registers)
@@ -46,7 +57,7 @@ class Client:
     def write(self, control: Control = Control.ENABLE | Control.ALLOW_SIMULATED) -> None:
         self._beat = (self._beat + 1) & 0xFFFF
         event = PlcWrite(
-            acknowledged=max(0, self._trigger - 1), run_echo=self._echo, part_id=self._trigger, trigger=self._trigger,
+            acknowledged=max(0, self.trigger - 1), run_echo=self._echo, part_id=self.trigger, trigger=self.trigger,
             control=control, heartbeat=self._beat,
         )  # fmt: skip
         if self._modbus.write_registers(0, event.words(), device_id=1).isError():
@@ -62,16 +73,16 @@ class Client:
         self._echo = run
         self.write()
 
-    def part(self) -> tuple[float, int, int]:
-        """Milliseconds, the reason, and how often it was read."""
-        self._trigger += 1
-        at = SLOT_AT - WINDOW_AT + SLOT_WORDS * (self._trigger % SLOTS)
+    def part(self) -> tuple[int, int, int, int]:
+        """When it was written and when read (CLOCK_MONOTONIC, ns), the reason, and how often it was read."""
+        self.trigger += 1
+        at = SLOT_AT - WINDOW_AT + SLOT_WORDS * (self.trigger % SLOTS)
         began_ns = time.monotonic_ns()
         self.write()
         for reads in range(1, 1_000_000):
             slot = self.window()[at : at + SLOT_WORDS]
-            if slot[0] == slot[6] == self._trigger and slot[3] & SlotBit.VALID:
-                return (time.monotonic_ns() - began_ns) / 1e6, slot[3] >> 8 & 0x7F, reads
+            if slot[0] == slot[6] == self.trigger and slot[3] & SlotBit.VALID:
+                return began_ns, time.monotonic_ns(), slot[3] >> 8 & 0x7F, reads
         raise RuntimeError("no verdict came")
 
 
@@ -104,31 +115,67 @@ def quantile_ms(before: list[tuple[float, float]], after: list[tuple[float, floa
     return float("nan")
 
 
+class Results:
+    """What the daemon publishes; kept by ZeroMQ's own thread until it is asked for."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = zmq.Context.instance().socket(zmq.SUB)
+        self._socket.subscribe(b"result.")
+        self._socket.connect(f"tcp://127.0.0.1:{port}")
+
+    def of(self, trigger: int) -> Result:
+        """That part's."""
+        while self._socket.poll(3000):
+            result = decode_result(self._socket.recv_multipart()[1])
+            if result.trigger == trigger:
+                return result
+        raise RuntimeError(f"no result of trigger {trigger} was heard")
+
+
+def stages_ms(began_ns: int, result: Result, read_ns: int) -> tuple[float, ...]:
+    """Between one moment and the next."""
+    assert result.triggered_at_ns is not None
+    assert result.exposed_at_ns is not None
+    moments = (began_ns, result.triggered_at_ns, result.exposed_at_ns, result.decided_at_ns, read_ns)
+    return tuple((after - before) / 1e6 for before, after in pairwise(moments))
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that a process has taken so far, all threads, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def autogroup() -> str | None:
     """The kernel's group of this session, and its nice value; None where it makes none."""
     path = Path("/proc/self/autogroup")
     return path.read_text().strip() if path.exists() else None
 
 
-def measure(modbus: int, metrics: int) -> dict[str, Any]:
+def measure(line: DemoLine) -> dict[str, Any]:
     """One run's figures."""
     load = os.getloadavg()[0]
-    client = Client(modbus)
+    client, results = Client(line.modbus), Results(line.publish)
     client.start()
     for _ in range(WARM):
         client.part()
-    before = engine_histogram(metrics)
-    taken, reasons, reads = [], [], []
+    pids = {"client": os.getpid(), **{name: service.process.pid for name, service in line.services.items()}}
+    before, began_s = engine_histogram(line.metrics), time.monotonic()
+    processor_before = {name: processor_s(pid) for name, pid in pids.items()}
+    taken, stages, reasons, reads = [], [], [], []
     due_ns = time.monotonic_ns()
     for _ in range(RATE_HZ * SECONDS):
         while time.monotonic_ns() < due_ns:
             client.window()
         due_ns += 1_000_000_000 // RATE_HZ
-        milliseconds, reason, times = client.part()
-        taken.append(milliseconds)
+        written_ns, read_ns, reason, times = client.part()
+        taken.append((read_ns - written_ns) / 1e6)
+        stages.append(stages_ms(written_ns, results.of(client.trigger), read_ns))
         reasons.append(Reason(reason).name)
         reads.append(times)
-    after = engine_histogram(metrics)
+    took_s = time.monotonic() - began_s
+    share = {name: round((processor_s(pid) - processor_before[name]) / took_s, 2) for name, pid in pids.items()}
+    after = engine_histogram(line.metrics)
     p50, p95, p99, p999 = np.percentile(taken, [50, 95, 99, 99.9])
     return {
         "parts": len(taken), "load_average": round(load, 1), "autogroup": autogroup(),
@@ -140,6 +187,11 @@ def measure(modbus: int, metrics: int) -> dict[str, Any]:
             "mean": round(1000 * (after[1] - before[1]) / (after[2] - before[2]), 2), "batches": int(after[2] - before[2]),
             "p50": quantile_ms(before[0], after[0], 0.5), "p99": quantile_ms(before[0], after[0], 0.99),
         },
+        "stages_ms": {
+            name: {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
+            for name, p50, p99 in zip(STAGES, *np.percentile(stages, [50, 99], axis=0), strict=True)
+        },
+        "processor_share": share,
         "reads_until_valid_mean": round(float(np.mean(reads)), 1),
         "reasons": {name: reasons.count(name) for name in sorted(set(reasons))},
     }  # fmt: skip
@@ -147,30 +199,10 @@ def measure(modbus: int, metrics: int) -> dict[str, Any]:
 
 def main() -> None:
     """The benchmark."""
-    if not (ARTIFACTS / "profile.json").exists():
-        subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
-    publish, request = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
-    modbus, metrics = free_port(), free_port()
     runs = []
-    with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "daemon.publish": publish, "daemon.request": request, "daemon.metrics_port": metrics, "bridge.subscribe": publish,
-            "bridge.request": request, "bridge.modbus_port": modbus, "bridge.metrics_port": 0, "bridge.state_dir": folder,
-            "cameras.0.loop": "true", "gates.0.deadline_ms": 1000,
-        }  # fmt: skip
-        for threads in (1, 0):
-            config = ["--config", "config.toml", "--artifacts", str(ARTIFACTS), "--set", f"engine.threads={threads}"]
-            for key, value in settings.items():
-                config += ["--set", f"{key}={value}"]
-            services = [Service("daemon", *config), Service("bridge", *config)]
-            try:
-                for service in services:
-                    service.wait_until_ready()
-                time.sleep(1)
-                runs.append({"engine_threads": threads or "all", **measure(modbus, metrics)})
-            finally:
-                for service in services:
-                    service.stop()
+    for threads in (1, 0):
+        with demo_line({"engine.threads": threads, "gates.0.deadline_ms": 1000}) as line:
+            runs.append({"engine_threads": threads or "all", **measure(line)})
     save("plc_latency", {"rate_hz": RATE_HZ, "seconds": SECONDS, "anchor_p99_ms": ANCHOR_MS, "runs": runs})
 
 

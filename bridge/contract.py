@@ -110,8 +110,11 @@ class GateContract:
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
-    def on_write(self, write: PlcWrite, now_ns: int) -> list[TriggerRequest]:
-        """Holding 0-11 were written whole: one event [6]."""
+    def on_write(self, write: PlcWrite, now_ns: int, came_ns: int | None = None) -> list[TriggerRequest]:
+        """Holding 0-11 were written whole: one event [6].
+
+        `came_ns`: the earliest that its trigger may be of, where whoever brings the write knows; deadlines count from there.
+        """
         self.tick(now_ns)
         self._hear_plc(write, now_ns)
         enabled_before = Control.ENABLE in self._control
@@ -127,7 +130,7 @@ class GateContract:
             self._acknowledged = write.acknowledged
             return []  # the baseline, not a part [5]
         self._acknowledge(write.acknowledged)
-        return self._take_triggers(write, now_ns)
+        return self._take_triggers(write, now_ns, self._came_ns(now_ns) if came_ns is None else min(came_ns, now_ns))
 
     def on_result(self, result: Result, now_ns: int) -> None:
         """One look's result."""
@@ -257,11 +260,7 @@ class GateContract:
             Flag.PLC_HEARTBEAT_LOST: self._plc_lost,
             Flag.JOURNAL_FAILING: self.journal_failing,
         }
-        value = Flag(0)
-        for flag, is_set in flags.items():
-            if is_set:
-                value |= flag
-        return value
+        return Flag(sum(flag.value for flag, is_set in flags.items() if is_set))
 
     @property
     def plc_is_here(self) -> bool:
@@ -334,7 +333,7 @@ class GateContract:
         if ahead <= taken:  # what was never triggered cannot be acknowledged
             self._acknowledged = acknowledged
 
-    def _take_triggers(self, write: PlcWrite, now_ns: int) -> list[TriggerRequest]:
+    def _take_triggers(self, write: PlcWrite, now_ns: int, came_ns: int) -> list[TriggerRequest]:
         last = self._trigger
         assert last is not None
         step = trigger_distance(write.trigger, last)
@@ -348,21 +347,21 @@ class GateContract:
             sent = []
             for pulse in range(1, step + 1):
                 part_id = max(0, write.part_id - (step - pulse))
-                sent += self._accept(replace(write, trigger=(last + pulse) % TRIGGER_MODULUS, part_id=part_id), now_ns)
+                trigger = (last + pulse) % TRIGGER_MODULUS
+                sent += self._accept(replace(write, trigger=trigger, part_id=part_id), now_ns, came_ns)
             return sent
         for missed in range(1, step):  # [7]
             self._count("missed")
             number = (last + missed) % TRIGGER_MODULUS
             self._reject_at_once(number, 0, Reason.MISSED, now_ns)
-        return self._accept(write, now_ns)
+        return self._accept(write, now_ns, came_ns)
 
-    def _accept(self, write: PlcWrite, now_ns: int) -> list[TriggerRequest]:
+    def _accept(self, write: PlcWrite, now_ns: int, came_ns: int) -> list[TriggerRequest]:
         refusal = self._refusal()
         if refusal is not None:
             self._reject_at_once(write.trigger, write.part_id, refusal, now_ns)
             return []
         deadline_ns = write.deadline_ms * 1_000_000 or self.settings.deadline_ns
-        came_ns = self._came_ns(now_ns)
         part = self._open_slot(write.trigger, write.part_id, came_ns, came_ns + deadline_ns)
         self._parts[part.trigger] = part
         return [TriggerRequest(

@@ -4,6 +4,9 @@ It plays the PLC of one gate on the gate's own table, by the same contract and t
 rest it is off, and off is reject. It goes on when a part that was proven good is at the gate, for the pulse's length or until
 the next part is there. Whoever comes to the gate when the bridge looks too late stays rejected.
 
+A part's deadline counts from the sensor's edge, not from when the bridge saw it: one that waited for a bridge which was held up
+may have left the camera to the next part.
+
 What no program can do: take the output back while its own process is stopped. The pulse has to be bounded outside as well, by
 a timer relay or the valve's own one-shot.
 """
@@ -30,7 +33,7 @@ class Lines(Protocol):
     """One input and one output."""
 
     def edges(self) -> list[int]:
-        """Rising edges of the sensor since the last call: CLOCK_MONOTONIC, nanoseconds."""
+        """Rising edges of the sensor since the last call: CLOCK_MONOTONIC, nanoseconds, no later than the part came."""
 
     def set_pass(self, on: bool) -> None:
         """Switch the output."""
@@ -111,7 +114,7 @@ class DigitalLine:
         self._trigger = (self._trigger + 1) % TRIGGER_MODULUS
         self._part_id = self._part_id % 0xFFFF_FFFF + 1
         # Where the write is refused, a verdict under this number would be another's part.
-        run = self._run_echo if self._write(Control.ENABLE, now_ns) else 0
+        run = self._run_echo if self._write(Control.ENABLE, now_ns, edge_ns) else 0
         self._belt.append(_OnBelt(Cell(self._trigger, self._part_id), run, edge_ns + self.travel_ns))
 
     def _decide(self, window: Window, now_ns: int) -> None:
@@ -139,7 +142,7 @@ class DigitalLine:
             self.lines.set_pass(False)
             self._off_at_ns = None
 
-    def _write(self, control: Control, now_ns: int) -> bool:
+    def _write(self, control: Control, now_ns: int, edge_ns: int | None = None) -> bool:
         self._written_ns = now_ns
         self._heartbeat = (self._heartbeat + 1) & 0xFFFF
         if self.allow_simulated:
@@ -149,7 +152,7 @@ class DigitalLine:
             control=control, heartbeat=self._heartbeat, gate_passed=self._passed_in_run,
         )  # fmt: skip
         try:
-            self.table.write(event.words(), self)
+            self.table.write(event.words(), self, edge_ns)
         except WriteRefusedError as refusal:
             log.debug("digital line: %s", refusal)  # told and counted by the table; the parts stay rejected
             return False

@@ -15,6 +15,7 @@ class GpioLines:
     def __init__(self, section: DigitalSection) -> None:
         """Raises UserError where the chip or a line is not to be had."""
         self._sensor, self._gate = section.sensor_line, section.gate_line
+        self._debounce_ns = round(section.debounce_ms * 1e6)
         sensor = gpiod.LineSettings(
             direction=Direction.INPUT, edge_detection=Edge.RISING, event_clock=Clock.MONOTONIC,
             debounce_period=timedelta(milliseconds=section.debounce_ms),
@@ -31,10 +32,13 @@ class GpioLines:
             ) from error
 
     def edges(self) -> list[int]:
-        """Rising edges since the last call, CLOCK_MONOTONIC, nanoseconds."""
+        """Rising edges since the last call, CLOCK_MONOTONIC, nanoseconds.
+
+        The kernel stamps an edge when the line has been quiet for the debounce period, so it was earlier by that.
+        """
         if not self._request.wait_edge_events(timedelta(0)):
             return []
-        return [event.timestamp_ns for event in self._request.read_edge_events()]
+        return [event.timestamp_ns - self._debounce_ns for event in self._request.read_edge_events()]
 
     def set_pass(self, on: bool) -> None:
         """Switch the output."""

@@ -3,6 +3,9 @@
 A PLC may look at its memory in the middle of a write. So a slot is written in three steps, each awaited: its bits 0 (no
 result), its other words, its bits. The header with the heartbeat comes last: where anything before it failed, the heartbeat
 stands still and the PLC rejects. A link that was down is taken up with all bits 0 first, and tried for ever.
+
+No PLC waits for a confirmation here, so the bridge answers for the age of a trigger: what one reading shows and the one before
+did not is no older than when that one was asked for, also over a link that was held up or down. Deadlines count from there.
 """
 
 import asyncio
@@ -56,6 +59,8 @@ class PlcWriter:
         self._written: list[int | None] = [None] * INPUT_COUNT
         """What the PLC's memory is known to hold."""
         self._heard: list[int] | None = None
+        self._read_ns: int | None = None
+        """When the newest reading that came was asked for: over all links, since what it did not show is younger."""
         self._cycles = 0
         self._refused = False
 
@@ -93,13 +98,15 @@ class PlcWriter:
 
     async def cycle(self) -> None:
         """Read the PLC's words, then write what changed: slots, displays, and last the header."""
+        asked_ns = self._table.clock_ns()
         words = await self._memory.read_plc()
         if len(words) != HOLDING_COUNT:
             raise PlcLinkError(f"{len(words)} words came, not {HOLDING_COUNT}")
+        before_ns, self._read_ns = self._read_ns, asked_ns
         if words != self._heard:
             self._heard = words
             try:
-                self._table.write(words, self)
+                self._table.write(words, self, before_ns)
                 self._refused = False
             except WriteRefusedError:  # counted and told by the table
                 self._refused = True

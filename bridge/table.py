@@ -33,9 +33,10 @@ class GateTable:
     _told_ns: int = -TELL_AGAIN_NS
     _untold: int = 0
 
-    def write(self, words: list[int], writer: object) -> None:
+    def write(self, words: list[int], writer: object, came_ns: int | None = None) -> None:
         """Holding 0-11, whole: one event. `writer` is whoever is asked to stay the only one.
 
+        `came_ns`: the earliest that its trigger may be of, where the writer knows it.
         Raises WriteRefusedError, and nothing has changed, for a value that is not allowed and while another one writes.
         """
         contract = self.contract
@@ -49,7 +50,7 @@ class GateTable:
             raise self.refuse(str(error)) from error
         self._writer = writer
         self.holding = list(words)
-        for request in contract.on_write(event, now_ns):
+        for request in contract.on_write(event, now_ns, came_ns):
             self.send_trigger(request)
 
     def refuse(self, why: str) -> WriteRefusedError:

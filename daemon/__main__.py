@@ -1,9 +1,15 @@
 """senbetsu daemon: the program that runs on the line."""
 
+import signal
+
+if __name__ == "__main__":
+    # Until there is a line to read the config for, being told to read it again is no reason to end: neither while all else is
+    # imported, which takes seconds, nor while the engine is built.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
 import argparse
 import logging
 import os
-import signal
 import sys
 
 from daemon.recipes import RecipeSource
@@ -46,8 +52,6 @@ def flags() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    # Until there is a line to read the config for, being told to read it again is no reason to end.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     given = flags().parse_args()
     set_up_logging(verbose=given.verbose)
     status = run(lambda: main(given), "daemon")

@@ -114,6 +114,15 @@ class SlotBit(IntFlag):
     VALID = 1 << 15
 
 
+RESULT_BITS = {Reason.NONE: 0} | {
+    reason: int(SlotBit.VALID | (SlotBit.PASS if reason is Reason.OK else SlotBit.FAIL)) | reason.value << 8
+    for reason in Reason
+    if reason is not Reason.NONE
+}
+"""Of a slot's word `bits`, all but SIMULATED. A table of plain numbers: every reading of the registers needs 16 of them."""
+SIMULATED_BIT = int(SlotBit.SIMULATED)
+
+
 class Control(IntFlag):
     """Holding register 5."""
 
@@ -136,11 +145,9 @@ class Slot:
 
     def words(self) -> list[int]:
         """The 7 words of the window."""
-        bits = 0
-        if self.reason is not Reason.NONE:
-            bits = int(SlotBit.VALID | (SlotBit.PASS if self.reason is Reason.OK else SlotBit.FAIL)) | self.reason << 8
+        bits = RESULT_BITS[self.reason]
         if self.simulated:
-            bits |= SlotBit.SIMULATED
+            bits |= SIMULATED_BIT
         return [self.trigger, *split32(self.part_id), bits, self.good_items, self.run, self.trigger]
 
 
@@ -169,10 +176,13 @@ class Header:
     outstanding: int = 0
 
 
+HEADER_FIELDS = tuple(each.name for each in fields(Header))
+
+
 def input_registers(header: Header, slots: Sequence[Slot]) -> list[int]:
     """All 176 input registers."""
     words = [0] * INPUT_COUNT
-    values = [getattr(header, f.name) for f in fields(header)]
+    values = [getattr(header, name) for name in HEADER_FIELDS]
     for register, value in zip(COUNTERS, values[: len(COUNTERS)], strict=True):
         words[register.address : register.address + 2] = split32(value)
     words[20:22] = MAGIC, LAYOUT_VERSION

@@ -119,6 +119,31 @@ def test_a_bridge_that_was_stopped_does_not_open_for_a_part_that_is_past() -> No
     assert any(scene.wait(300))
 
 
+def test_rule_3_an_edge_that_waited_for_a_bridge_which_was_stopped_is_of_a_part_that_has_moved_on() -> None:
+    scene = Scene({1: Reason.OK, 2: Reason.OK, 3: Reason.OK})
+    scene.part()
+    scene.rig.now_ns += 60 * MS
+    scene.part()
+    scene.rig.now_ns += 41 * MS
+    assert scene.wait(400) == [False] * 158 + [True] * 30 + [False] * 212, "of the two the younger one is in time"
+    assert scene.rig.verdict(1) == "DEADLINE"
+    assert scene.rig.verdict(2) == "OK"
+    scene.part()
+    assert any(scene.wait(300))
+
+
+def test_rule_3_the_kernels_stamp_comes_after_the_debounce_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chip is a stand-in: there is none here."""
+    gpiod = pytest.importorskip("gpiod")
+    chip = SimpleNamespace(
+        wait_edge_events=lambda _wait: True, read_edge_events=lambda: [SimpleNamespace(timestamp_ns=1_000 * MS)]
+    )
+    monkeypatch.setattr(gpiod, "request_lines", lambda *_arguments, **_settings: chip)
+    from bridge.gpio import GpioLines
+
+    assert GpioLines(DigitalSection(chip=Path("/dev/gpiochip0"), debounce_ms=5)).edges() == [995 * MS]
+
+
 def test_another_writers_verdicts_under_the_same_numbers_do_not_open_it() -> None:
     scene = Scene({1: Reason.OK})
     scene.line.table.release(scene.line)

@@ -149,6 +149,28 @@ def test_a_plc_whose_words_are_refused_gets_no_run_and_no_verdict_of_another() -
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("link_fails", [False, True])
+@pytest.mark.parametrize(("held_ms", "verdict"), [(5, "OK"), (99, "OK"), (100, "DEADLINE"), (400, "DEADLINE")])
+def test_rule_3_a_trigger_that_is_read_counts_from_the_reading_before_also_over_a_link_that_failed(
+    link_fails: bool, held_ms: int, verdict: str
+) -> None:
+    async def scene() -> None:
+        plc = made(WatchedMemory())
+        await plc.start()
+        await plc.writer.cycle()
+        plc.trigger = 1
+        plc.write()  # right after that reading; the next one comes so much later, and the part is judged at once
+        plc.rig.now_ns += held_ms * 1_000_000
+        plc.rig.beat()
+        if link_fails:
+            await plc.writer.connect()
+        await plc.writer.cycle()
+        plc.rig.judge(1, part_id=1)
+        assert plc.rig.verdict(1) == verdict
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whenever_the_plc_looks_and_wherever_the_link_breaks_a_valid_slot_is_one_that_the_contract_had(
     seed: int,
@@ -196,17 +218,46 @@ def test_whenever_the_plc_looks_and_wherever_the_link_breaks_a_valid_slot_is_one
     asyncio.run(scene())
 
 
+class Cable:
+    """Between the bridge and a PLC: while it is held, what is sent arrives only when that is over."""
+
+    def __init__(self, thread: LoopThread, target_port: int) -> None:
+        self.port = free_port()
+        self._thread, self._target_port = thread, target_port
+        self._well = asyncio.Event()
+        self._well.set()
+        thread.run(asyncio.start_server(self._connect, "127.0.0.1", self.port))
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        await asyncio.gather(self._relay(reader, far_writer), self._relay(far_reader, writer))
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            await self._well.wait()
+            writer.write(data)
+        writer.close()
+
+    def hold(self) -> None:
+        self._thread.call(self._well.clear)
+
+    def release(self) -> None:
+        self._thread.call(self._well.set)
+
+
 class ModbusPlc:
     """pymodbus's server is the PLC's memory."""
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        self.port = self.reached_at = port
         self.thread = LoopThread()
         self.words = [0] * WORDS
         self.server: Any = None
 
     def section(self) -> PlcClientSection:
-        return PlcClientSection(protocol="modbus", host="127.0.0.1", port=self.port, table_at=TABLE_AT, plc_at=PLC_AT)
+        return PlcClientSection(
+            protocol="modbus", host="127.0.0.1", port=self.reached_at, table_at=TABLE_AT, plc_at=PLC_AT
+        )
 
     def memory(self) -> PlcMemory:
         return ModbusMemory(self.section())
@@ -238,13 +289,13 @@ class S7Plc:
     """python-snap7's server is the PLC's data block 1."""
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        self.port = self.reached_at = port
         self.block = bytearray(2 * WORDS)
         self.server: Any = None
 
     def memory(self) -> PlcMemory:
         return S7Memory(
-            PlcClientSection(protocol="s7", host="127.0.0.1", port=self.port, table_at=TABLE_AT, plc_at=PLC_AT)
+            PlcClientSection(protocol="s7", host="127.0.0.1", port=self.reached_at, table_at=TABLE_AT, plc_at=PLC_AT)
         )
 
     def start(self) -> None:
@@ -283,6 +334,16 @@ def plc(request: pytest.FixtureRequest) -> Iterator[Any]:
     yield made
     made.stop()
     made.close()
+
+
+@pytest.fixture
+def cable(plc: Any) -> Iterator[Cable]:
+    thread = LoopThread()
+    cable = Cable(thread, plc.port)
+    plc.reached_at = cable.port
+    yield cable
+    cable.release()
+    thread.close()
 
 
 @pytest.fixture
@@ -347,6 +408,23 @@ def test_a_link_that_goes_down_rejects_and_is_taken_up_again_under_a_new_run(plc
     passed = sum(record.opened for record in program.records)
     work(plc, program, lambda: program.run_echo != run and sum(r.opened for r in program.records) >= passed + 3)
     assert all(record.part_id % 2 for record in program.records if record.opened)
+
+
+def test_rule_3_a_trigger_that_the_link_held_up_is_of_a_part_that_has_moved_on(
+    plc: Any, cable: Cable, line: Line
+) -> None:
+    program = SimulatedPlc(period_ns=250_000_000, travel_ns=700_000_000, allow_simulated=False, parts=10_000)
+    parts = program.records
+    work(plc, program, lambda: any(part.opened for part in parts) and parts[-1].part_id % 2 == 0)
+    cable.hold()
+    at = len(parts)
+    work(plc, program, lambda: len(parts) > at)
+    time.sleep(0.15)
+    cable.release()
+    work(plc, program, lambda: parts[at].decided_at_ns and any(part.opened for part in parts[at + 1 :]))
+    held = parts[at]
+    assert not held.opened, "a good part, but the camera may have seen another one"
+    assert held.reason == Reason.DEADLINE or held.run != program.run_echo
 
 
 def test_a_plc_that_is_not_there_is_tried_for_ever() -> None:

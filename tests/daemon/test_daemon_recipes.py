@@ -107,6 +107,32 @@ def test_sighup_loads_the_active_recipe_anew_where_the_config_file_names_no_othe
     assert (results[-1].recipe, results[-1].threshold, results[-1].reason) == (2, 0.7, Reason.OK)
 
 
+@pytest.mark.parametrize(
+    ("program", "module", "count"),
+    [(["daemon"], "argparse", 1), (["senbetsu.cli", "daemon"], "site", 2)],
+    ids=["python -m daemon", "senbetsu daemon"],
+)
+def test_sighup_from_the_first_moment_on_does_not_end_it(
+    program: list[str], module: str, count: int, tmp_path: Path
+) -> None:
+    """Sent once for each module that the daemon's interpreter imports: it gets as far as its config all the same."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", *program], cwd=tmp_path, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    sent, told = 0, []
+    for line in process.stderr:
+        told.append(line)
+        count -= line.rstrip().endswith(f" {module}")
+        if count <= 0:
+            process.send_signal(signal.SIGHUP)
+            sent += 1
+    assert process.wait(timeout=90) == 2
+    assert "no camera is configured" in told[-1]
+    assert sent > 100
+
+
 def test_what_waits_at_the_change_is_judged_by_the_recipe_before_it(start_line: Start) -> None:
     line = start_line([PASSES], delay_ms=300, max_batch=1)
     line.until_ready()

@@ -172,6 +172,37 @@ def config_typo(name: str) -> Break:
     return break_it
 
 
+def typo_on_reload(rig: Rig) -> None:
+    """The settings are changed with a typo and the daemon is told to read them again (SIGHUP); then they are put right."""
+    log = rig.daemon.log
+    starts = rig.daemon.starts
+    rig.write_config("modbus_prot = 5021")
+    rig.daemon.send(signal.SIGHUP)
+    rig.until(lambda: "the config file is not loaded, artifacts (1) goes on" in log.read_text(), "the daemon says so")
+    assert "modbus_prot: unknown setting" in log.read_text()
+    rig.until_passes(5)
+    rig.write_config()
+    rig.daemon.send(signal.SIGHUP)
+    rig.until(lambda: "recipe artifacts (1) judges from here on" in log.read_text(), "put right, they are read")
+    assert rig.daemon.starts == starts
+
+
+def typo_in_a_recipe(rig: Rig) -> None:
+    """A recipe with a typo is asked for; then it is put right."""
+    recipe = rig.folder / "recipes/second"
+    recipe.mkdir(parents=True)
+    with zmq.Context() as context, context.socket(zmq.REQ) as socket:
+        socket.connect(f"tcp://127.0.0.1:{rig.ports['request']}")
+        for text, loads in (("recipe = 2\nthreshhold = 1.0\n", False), ("recipe = 1\n", True)):
+            (recipe / "recipe.toml").write_text(text)
+            socket.send_json({"op": "recipe", "name": "second"})
+            assert socket.poll(30_000)
+            answer = socket.recv_json()
+            assert answer["ok"] == loads, answer
+            assert loads or "threshhold: unknown setting" in answer["error"], answer
+            rig.until_passes(5)
+
+
 def port_taken(name: str, setting: str) -> Break:
     """A second one on the same address ends at once, and the first goes on."""
 

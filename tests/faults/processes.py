@@ -20,7 +20,8 @@ from faults.scene import THRESHOLD, Cable, Scene, SceneCamera, SceneEngine
 import senbetsu.camera.open
 from bridge.service import Bridge
 from daemon.__main__ import serve
-from senbetsu.config import load_config
+from daemon.recipes import RecipeSource
+from senbetsu.config import load_config, read_settings
 from senbetsu.judge import Judge
 from senbetsu.program import run, set_up_logging
 
@@ -43,9 +44,13 @@ def run_daemon(config_path: Path, log_path: Path, scene_path: Path, _limit: int 
     scene = Scene(scene_path)
     senbetsu.camera.open.KINDS["folder"] = SceneCamera
 
+    judge = Judge(SceneEngine(scene), THRESHOLD, "m" * 64, "p" * 64, 299, 0.01)
+
     def main() -> int:
-        config = load_config(config_path)
-        return serve(config, Judge(SceneEngine(scene), THRESHOLD, "m" * 64, "p" * 64, 299, 0.01))
+        settings = read_settings(config_path)
+        return serve(
+            settings.config(), judge, RecipeSource(settings, lambda: read_settings(config_path), lambda _: judge)
+        )
 
     _end(run(main, "daemon"))
 

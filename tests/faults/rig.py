@@ -42,6 +42,7 @@ class Rig:
     def __init__(
         self, folder: Path, *, period_ms: float = 100.0, seed: int = 1, first_trigger: int = 100,
         bridge_file_limit: int | None = None, without_daemon: bool = False, own_clock: bool = False,
+        replay_results: int = 65_536,
     ) -> None:  # fmt: skip
         prepare()
         self.folder = folder
@@ -50,6 +51,7 @@ class Rig:
         self.config = folder / "config.toml"
         self._clock = folder / "clock"
         self.deadline_ms = round(DEADLINE_SHARE * period_ms)
+        self.replay_results = replay_results
         self.write_config()
         arguments = (self.config, folder / "daemon.log", self.scene.path)
         # Forked by name: the modules are imported in the process that forks, not in this one.
@@ -77,6 +79,8 @@ class Rig:
     def write_config(self, more: str = "") -> None:
         """As the line's engineer wrote it."""
         self.config.write_text(f"""
+artifacts = "{self.folder}/artifacts"
+recipes_dir = "{self.folder}/recipes"
 [[gates]]
 name = "gate1"
 deadline_ms = {self.deadline_ms}
@@ -90,6 +94,7 @@ publish = "tcp://127.0.0.1:{self.ports["publish"]}"
 request = "tcp://127.0.0.1:{self.ports["request"]}"
 metrics_port = 0
 engine_stall_ms = 500
+replay_results = {self.replay_results}
 [bridge]
 subscribe = "tcp://127.0.0.1:{self.ports["publish"]}"
 request = "tcp://127.0.0.1:{self.ports["request"]}"

@@ -27,6 +27,8 @@ from faults.breaks import (
     set_plc,
     stop,
     stopped_at_trigger,
+    typo_in_a_recipe,
+    typo_on_reload,
     wrap,
 )
 from faults.publisher import Publisher
@@ -221,6 +223,18 @@ FAULTS: tuple[Fault, ...] = (
         config_typo("bridge"),
         CUT_OFF,
         safe="line",
+    ),
+    Fault(
+        "typo in the settings, and SIGHUP to the daemon",
+        "it names the setting; what judged before goes on",
+        typo_on_reload,
+        safe="always",
+    ),
+    Fault(
+        "typo in a recipe that is asked for",
+        "the answer names the setting; the recipe before it goes on",
+        typo_in_a_recipe,
+        safe="always",
     ),
     Fault(
         "daemon's port taken",

@@ -39,6 +39,18 @@ def test_an_independent_parser_of_structured_text_reads_it() -> None:
     assert [type(item).__name__ for item in items] == ["DataTypeDeclaration"] * 2 + ["Function", "FunctionBlock"]
 
 
+def test_a_grammar_of_the_standards_structured_text_finds_no_error_in_it() -> None:
+    tree_sitter = pytest.importorskip("tree_sitter")
+    grammar = pytest.importorskip("tree_sitter_iec61131_3_st")
+    parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
+    root = parser.parse(TEXT.encode()).root_node
+    assert not root.has_error
+    kinds = ["comment", "type_declaration", "type_declaration", "function_declaration", "function_block_declaration"]
+    assert [node.type for node in root.children] == kinds
+    for end in ("END_IF;", "THEN", ":="):
+        assert parser.parse(TEXT.replace(end, "", 1).encode()).root_node.has_error, f"it cannot tell a missing {end}"
+
+
 class Draw:
     """A window in which all holds, then some words of it changed."""
 

@@ -3,14 +3,12 @@
 import argparse
 import logging
 import sys
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from senbetsu import __version__
 from senbetsu.backbone import WHEELS, Backbone, find_backbone
 from senbetsu.config import Config, TrainSection
 from senbetsu.distributed import Group, join_group
@@ -19,28 +17,24 @@ from senbetsu.embedding import Axes, Embedding, normal_moments, save_embedding
 from senbetsu.errors import UserError
 from senbetsu.features import Features, extract_features
 from senbetsu.files import check_writable
-from senbetsu.images import find_images, images_by_kind
 from senbetsu.places import PlaceFrame
 from senbetsu.program import parser, run, set_up_logging, settings_of
-from senbetsu.scoring import NOVELTY, STATISTICS
-from train.crossfit import CrossFit, cross_fit, hidden_kinds
+from train.crossfit import cross_fit, hidden_kinds
 from train.damage.drawing import draw_damage
 from train.depth import Learned, Learner, Tuner
 from train.head import principal_head
-from train.health import UNLEARNED_SHARE, Curve, is_shrunk
 from train.judge import DamagedParts, Pictures, damage_parts
 from train.labels import UNKNOWN, require_two_other_labels
 from train.losses import LOSSES
 from train.pictures import load_pictures
+from train.report import details, report_evidence, report_learning
 from train.selections import SELECTIONS
+from train.shown import NORMAL, UNKNOWN_KIND, find_parts, gather
 from train.teacher import with_damage
 
 log = logging.getLogger("train")
 
 MIN_NORMALS = 4
-NORMAL = "normal"
-UNKNOWN_KIND = "unknown"
-"""Folder under --defects of those that nobody has told apart."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -131,42 +125,6 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
     return 0
 
 
-def find_parts(normal: Path, defects: Path | None) -> tuple[list[Path], dict[str, list[Path]]]:
-    """Pictures of normal parts, and of defects by kind."""
-    kinds = {} if defects is None else images_by_kind(defects)
-    if defects is not None and NORMAL in kinds:
-        raise UserError(f"{defects / NORMAL}: a kind of defect cannot be called {NORMAL!r}; rename the folder")
-    return find_images([normal]), kinds
-
-
-def gather(
-    normals: Features, kinds: dict[str, Features]
-) -> tuple[Features | None, np.ndarray[Any, Any], dict[str, int]]:
-    """All defects as one, the label of every part (normals first), and how many parts each class has.
-
-    Labels number the classes in their order, normal 0; defects of the kind "unknown" come last, as train.labels.UNKNOWN.
-
-    Raises:
-        UserError: the same picture is shown as normal and as a defect.
-    """
-    labels = [np.zeros(len(normals), np.int64)]
-    classes = {NORMAL: len(normals)}
-    known = dict(zip(normals.sha256, normals.paths, strict=True))
-    kinds = dict(sorted(kinds.items(), key=lambda item: item[0] == UNKNOWN_KIND))
-    for number, (kind, features) in enumerate(kinds.items(), 1):
-        for sha256, path in zip(features.sha256, features.paths, strict=True):
-            if sha256 in known:
-                raise UserError(
-                    f"{path}: the same picture as {known[sha256]}; a part is normal or of one kind of defect"
-                )
-            known[sha256] = path
-        labels.append(np.full(len(features), UNKNOWN if kind == UNKNOWN_KIND else number, np.int64))
-        classes[kind] = len(features)
-    if not kinds:
-        return None, labels[0], classes
-    return Features.joined(list(kinds.values())), np.concatenate(labels), classes
-
-
 def judge_by_damage(normals: Features, backbone: Backbone, config: Config, picture: Path | None) -> DamagedParts | None:
     """Damaged copies for the judge, and a picture of such damage for a person to judge; None where it is turned off."""
     count = config.train.judge_pictures
@@ -228,85 +186,6 @@ def learn(
         if curve is not None:
             report_learning(curve, config.train, what)
     return learned
-
-
-def report_learning(curve: Curve, settings: TrainSection, what: str) -> None:
-    """How it went, and a warning where it hardly went anywhere."""
-    final = curve.final
-    log.info(
-        "%s %d steps, %d of them without a triplet: loss %.3f -> %.3f (that of a point: %.3f), active share of %s "
-        "%.2f -> %.2f",
-        what, curve.steps, curve.empty_steps, curve.loss[0], curve.loss[-1], curve.point_loss, settings.selection,
-        curve.active_share[0], curve.active_share[-1],
-    )  # fmt: skip
-    log.info(
-        "the embedding: mean squared distance %.3f between like parts, %.3f between unlike ones; effective rank %.1f",
-        final.positive_distance, final.negative_distance, final.effective_rank,
-    )  # fmt: skip
-    if is_shrunk(curve, settings):
-        log.warning("all parts lie nearly in one point, though in order; --selection semihard spreads them")
-    if final.inverted_share > UNLEARNED_SHARE:
-        log.warning(
-            "in %.0f %% of all triplets the part of another label is still the nearer one (chance: 50 %%); see that no part "
-            "lies in the folder of another kind, or give it more --steps",
-            100 * final.inverted_share,
-        )
-
-
-def report_evidence(crossed: CrossFit, defects: Features | None) -> None:
-    """Say which statistic got which weight, and why."""
-    judgement, share = crossed.judgement, crossed.share
-    if judgement.auroc:
-        for name, weight in zip(NOVELTY, judgement.weights, strict=True):
-            log.info(
-                "weight of %s: %.2f; it tells damage made on purpose from held-out normals with AUROC %.3f",
-                name, weight, judgement.auroc[name],
-            )  # fmt: skip
-        log.info(
-            "places: weight %.1f of what their leading directions leave over (AUROC %s)",
-            judgement.rest_weight,
-            ", ".join(f"{weight:.1f}: {area:.3f}" for weight, area in judgement.auroc_by_rest_weight.items()),
-        )
-    else:
-        log.info("train.judge_pictures = 0: the statistics of the novelty gauge weigh the same")
-    if defects is None:
-        return
-    if not share.seen:
-        log.info("%d defects are too few to prove that the learned distance helps: its weight is 0", len(defects))
-        return
-    log.info(
-        "weight of the learned distance: %.2f; held-out defects of the kinds shown: AUROC %.4f without it, %.4f with it",
-        share.weight, share.seen[0.0], share.seen[share.weight],
-    )  # fmt: skip
-    if share.hidden:
-        log.info(
-            "kinds hidden from learning: AUROC %.4f without it, %.4f with it (mean over kinds)",
-            share.hidden[0.0], share.hidden[share.weight],
-        )  # fmt: skip
-    else:
-        log.info("no second kind of defect to hide, so what it does to unseen kinds is not proven")
-
-
-def details(config: Config, classes: dict[str, int], learned: Learned, crossed: CrossFit) -> dict[str, Any]:
-    """What a person may want to know of this model later."""
-    curves = {"curve": learned.head_curve, "tuning_curve": learned.tuning_curve}
-    return {
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": __version__,
-        "learned": learned.head_curve is not None,
-        "tuned": None
-        if learned.tuned is None
-        else {"sha256": learned.tuned.sha256, "tensors": len(learned.tuned.tensors)},
-        "classes": classes,
-        "settings": config.train.model_dump(mode="json"),
-        **{
-            name: None if curve is None else {**asdict(curve), "final": curve.final._asdict()}
-            for name, curve in curves.items()
-        },
-        "fusion": {"statistics": STATISTICS, **asdict(crossed.fusion)},
-        "judgement": asdict(crossed.judgement),
-        "metric_weight": asdict(crossed.share),
-    }
 
 
 def draw(

@@ -11,6 +11,8 @@ run: a batch in the engine alone, without picture, queue or network; p50 and p99
     judged    until the daemon has decided: picture decoded, queue, engine
     readable  until the client has read it: ZeroMQ, bridge, the next reading
 
+`bridge_ms` is `written` and `readable` of a part together: what is neither camera nor engine.
+
 A client that reads without a pause takes processor time of a PC that a PLC would not: its own and the bridge's for the answers.
 `processor_share` is what each takes, of one core.
 
@@ -132,10 +134,10 @@ class Results:
         raise RuntimeError(f"no result of trigger {trigger} was heard")
 
 
-def stages_ms(began_ns: int, result: Result, read_ns: int) -> tuple[float, ...]:
-    """Between one moment and the next."""
-    assert result.triggered_at_ns is not None
-    assert result.exposed_at_ns is not None
+def stages_ms(began_ns: int, result: Result, read_ns: int) -> tuple[float, ...] | None:
+    """Between one moment and the next; None for a part that was rejected without a look at it."""
+    if result.triggered_at_ns is None or result.exposed_at_ns is None:
+        return None
     moments = (began_ns, result.triggered_at_ns, result.exposed_at_ns, result.decided_at_ns, read_ns)
     return tuple((after - before) / 1e6 for before, after in pairwise(moments))
 
@@ -170,7 +172,8 @@ def measure(line: DemoLine) -> dict[str, Any]:
         due_ns += 1_000_000_000 // RATE_HZ
         written_ns, read_ns, reason, times = client.part()
         taken.append((read_ns - written_ns) / 1e6)
-        stages.append(stages_ms(written_ns, results.of(client.trigger), read_ns))
+        if (times_ms := stages_ms(written_ns, results.of(client.trigger), read_ns)) is not None:
+            stages.append(times_ms)
         reasons.append(Reason(reason).name)
         reads.append(times)
     took_s = time.monotonic() - began_s
@@ -190,6 +193,9 @@ def measure(line: DemoLine) -> dict[str, Any]:
         "stages_ms": {
             name: {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
             for name, p50, p99 in zip(STAGES, *np.percentile(stages, [50, 99], axis=0), strict=True)
+        },
+        "bridge_ms": {
+            f"p{q}": round(float(np.percentile([stage[0] + stage[-1] for stage in stages], q)), 2) for q in (50, 99)
         },
         "processor_share": share,
         "reads_until_valid_mean": round(float(np.mean(reads)), 1),

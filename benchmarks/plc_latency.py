@@ -11,8 +11,12 @@ run: a batch in the engine alone, without picture, queue or network; p50 and p99
     judged    until the daemon has decided: picture decoded, queue, engine
     readable  until the client has read it: ZeroMQ, bridge, the next reading
 
+`bridge_ms` is `written` and `readable` of a part together: what is neither camera nor engine. `daemon_stage_mean_ms`: waiting
+for the engine, fitting the picture into its input, the engine.
+
 A client that reads without a pause takes processor time of a PC that a PLC would not: its own and the bridge's for the answers.
-`processor_share` is what each takes, of one core.
+`processor_share` is what each takes, of one core. `nice` -5 is the priority that the units in systemd/ give to daemon and
+bridge; the client has 0.
 
 `load_average` is the PC's before the run: above its cores, the p99 is that of the other programs. `autogroup` is how the kernel
 weighs these processes against those (root sets it: `echo -15 > /proc/self/autogroup` in the shell that starts this).
@@ -28,7 +32,7 @@ from typing import Any
 import numpy as np
 import zmq
 from conditions import save
-from demo_line import DemoLine, demo_line
+from demo_line import UNIT_NICE, DemoLine, as_its_unit, demo_line
 from pymodbus.client import ModbusTcpClient
 
 from senbetsu.messages import Result, decode_result
@@ -36,6 +40,7 @@ from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COU
 from senbetsu.verdict import Reason
 
 RATE_HZ, SECONDS, WARM = 50, 60, 200
+DAEMON_STAGES = ("wait", "fit", "engine")
 STAGES = ("written", "frame", "judged", "readable")
 ANCHOR_MS = 9.5
 """p99 that an Orin NX was published with, at 10 parts/s."""
@@ -86,12 +91,12 @@ class Client:
         raise RuntimeError("no verdict came")
 
 
-def engine_histogram(port: int) -> tuple[list[tuple[float, float]], float, float]:
-    """Cumulative buckets (upper bound in s, count), sum in s, and count of the daemon's engine stage."""
+def histogram(port: int, stage: str) -> tuple[list[tuple[float, float]], float, float]:
+    """Cumulative buckets (upper bound in s, count), sum in s, and count of one of the daemon's stages."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
     buckets, total, count = [], 0.0, 0.0
     for line in text.splitlines():
-        if not line.startswith("senbetsu_stage_duration_seconds") or 'stage="engine"' not in line:
+        if not line.startswith("senbetsu_stage_duration_seconds") or f'stage="{stage}"' not in line:
             continue
         name, value = line.rsplit(" ", 1)
         if "_bucket" in name:
@@ -132,10 +137,10 @@ class Results:
         raise RuntimeError(f"no result of trigger {trigger} was heard")
 
 
-def stages_ms(began_ns: int, result: Result, read_ns: int) -> tuple[float, ...]:
-    """Between one moment and the next."""
-    assert result.triggered_at_ns is not None
-    assert result.exposed_at_ns is not None
+def stages_ms(began_ns: int, result: Result, read_ns: int) -> tuple[float, ...] | None:
+    """Between one moment and the next; None for a part that was rejected without a look at it."""
+    if result.triggered_at_ns is None or result.exposed_at_ns is None:
+        return None
     moments = (began_ns, result.triggered_at_ns, result.exposed_at_ns, result.decided_at_ns, read_ns)
     return tuple((after - before) / 1e6 for before, after in pairwise(moments))
 
@@ -160,7 +165,7 @@ def measure(line: DemoLine) -> dict[str, Any]:
     for _ in range(WARM):
         client.part()
     pids = {"client": os.getpid(), **{name: service.process.pid for name, service in line.services.items()}}
-    before, began_s = engine_histogram(line.metrics), time.monotonic()
+    before, began_s = {stage: histogram(line.metrics, stage) for stage in DAEMON_STAGES}, time.monotonic()
     processor_before = {name: processor_s(pid) for name, pid in pids.items()}
     taken, stages, reasons, reads = [], [], [], []
     due_ns = time.monotonic_ns()
@@ -170,12 +175,13 @@ def measure(line: DemoLine) -> dict[str, Any]:
         due_ns += 1_000_000_000 // RATE_HZ
         written_ns, read_ns, reason, times = client.part()
         taken.append((read_ns - written_ns) / 1e6)
-        stages.append(stages_ms(written_ns, results.of(client.trigger), read_ns))
+        if (times_ms := stages_ms(written_ns, results.of(client.trigger), read_ns)) is not None:
+            stages.append(times_ms)
         reasons.append(Reason(reason).name)
         reads.append(times)
     took_s = time.monotonic() - began_s
     share = {name: round((processor_s(pid) - processor_before[name]) / took_s, 2) for name, pid in pids.items()}
-    after = engine_histogram(line.metrics)
+    after = {stage: histogram(line.metrics, stage) for stage in DAEMON_STAGES}
     p50, p95, p99, p999 = np.percentile(taken, [50, 95, 99, 99.9])
     return {
         "parts": len(taken), "load_average": round(load, 1), "autogroup": autogroup(),
@@ -184,12 +190,19 @@ def measure(line: DemoLine) -> dict[str, Any]:
             "max": round(max(taken), 2),
         },
         "engine_ms": {
-            "mean": round(1000 * (after[1] - before[1]) / (after[2] - before[2]), 2), "batches": int(after[2] - before[2]),
-            "p50": quantile_ms(before[0], after[0], 0.5), "p99": quantile_ms(before[0], after[0], 0.99),
+            "p50": quantile_ms(before["engine"][0], after["engine"][0], 0.5),
+            "p99": quantile_ms(before["engine"][0], after["engine"][0], 0.99),
+        },
+        "daemon_stage_mean_ms": {
+            stage: round(1000 * (after[stage][1] - before[stage][1]) / (after[stage][2] - before[stage][2]), 2)
+            for stage in DAEMON_STAGES
         },
         "stages_ms": {
             name: {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
             for name, p50, p99 in zip(STAGES, *np.percentile(stages, [50, 99], axis=0), strict=True)
+        },
+        "bridge_ms": {
+            f"p{q}": round(float(np.percentile([stage[0] + stage[-1] for stage in stages], q)), 2) for q in (50, 99)
         },
         "processor_share": share,
         "reads_until_valid_mean": round(float(np.mean(reads)), 1),
@@ -200,9 +213,12 @@ def measure(line: DemoLine) -> dict[str, Any]:
 def main() -> None:
     """The benchmark."""
     runs = []
-    for threads in (1, 0):
-        with demo_line({"engine.threads": threads, "gates.0.deadline_ms": 1000}) as line:
-            runs.append({"engine_threads": threads or "all", **measure(line)})
+    for nice in (UNIT_NICE, 0):
+        for threads in (1, 0):
+            with demo_line({"engine.threads": threads, "gates.0.deadline_ms": 1000}) as line:
+                if nice:
+                    as_its_unit(line.services.values())
+                runs.append({"engine_threads": threads or "all", "nice": nice, **measure(line)})
     save("plc_latency", {"rate_hz": RATE_HZ, "seconds": SECONDS, "anchor_p99_ms": ANCHOR_MS, "runs": runs})
 
 

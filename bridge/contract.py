@@ -230,7 +230,7 @@ class GateContract:
             lost=counts["lost"], missed=counts["missed"], refused_writes=self.refused_writes & COUNTER,
             epoch_low=(self.epoch or 0) & COUNTER, run=self.run, state=self.state, flags=self.flags,
             heartbeat=self.heartbeat, newest_accepted=self._trigger or 0, newest_decided=self._newest_decided,
-            recipe=self.recipe, outstanding=len(self._parts),
+            recipe=self.recipe, outstanding=len(self._parts), confirmed=self._plc_heartbeat or 0,
         )  # fmt: skip
         return input_registers(header, self._slots)
 

@@ -20,7 +20,9 @@ log = logging.getLogger("bridge")
 BITS_AT = 3
 """Where a slot's bits lie in it."""
 HEADER_AT = HEADER[0].address
-RUN_AT = next(register.address for register in HEADER if register.name == "run")
+RUN_AT, CONFIRMED_AT = (
+    next(register.address for register in HEADER if register.name == name) for name in ("run", "confirmed")
+)
 DISPLAY_EVERY = 10
 """Counters and details, which no gate looks at, are written every so many cycles."""
 RECONNECT_S = 0.5
@@ -149,7 +151,7 @@ def _end_if_cancelled() -> None:
 
 
 def _withhold(image: list[int]) -> None:
-    """A PLC whose words were refused gets no exception as a Modbus client would. So it gets no run and no verdict, lest it take
-    those of another PLC, with the same numbers, for its own."""
-    image[RUN_AT] = 0
+    """A PLC whose words were refused gets no exception as a Modbus client would. So it gets no run, no confirmation and no
+    verdict, lest it take those of another PLC, with the same numbers, for its own."""
+    image[RUN_AT] = image[CONFIRMED_AT] = 0
     image[SLOT_AT : SLOT_AT + SLOT_WORDS * SLOTS] = [0] * (SLOT_WORDS * SLOTS)

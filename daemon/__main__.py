@@ -1,11 +1,14 @@
 """senbetsu daemon: the program that runs on the line."""
 
+import faulthandler
 import signal
 
 if __name__ == "__main__":
     # Until there is a line to read the config for, being told to read it again is no reason to end: neither while all else is
     # imported, which takes seconds, nor while the engine is built.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A crash in the code of an engine or a camera's driver would leave no word else.
+    faulthandler.enable()
 
 import argparse
 import logging

@@ -60,6 +60,7 @@ HEADER = (
     Register("newest_decided", 27, 1, "newest trigger decided"),
     Register("recipe", 28, 1, "active recipe"),
     Register("outstanding", 29, 1, "parts that wait for their decision, at most 16"),
+    Register("confirmed", 30, 1, "the PLC's heartbeat in its newest write that was taken: that write has come"),
 )
 SLOT = (
     Register("trigger", 0, 1, "number of the part's trigger"),
@@ -156,7 +157,7 @@ EMPTY_SLOT = Slot()
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Input registers 0-15 and 20-29, but for magic and layout."""
+    """Input registers 0-15 and 20-30, but for magic and layout."""
 
     triggers: int = 0
     passed: int = 0
@@ -174,6 +175,7 @@ class Header:
     newest_decided: int = 0
     recipe: int = 0
     outstanding: int = 0
+    confirmed: int = 0
 
 
 HEADER_FIELDS = tuple(each.name for each in fields(Header))
@@ -227,6 +229,7 @@ class Window:
     newest_decided: int
     recipe: int
     outstanding: int
+    confirmed: int
     slots: tuple[SlotView, ...] = field(repr=False)
 
 
@@ -240,9 +243,9 @@ def decode_window(words: Sequence[int]) -> Window:
         w = words[SLOT_AT - WINDOW_AT + SLOT_WORDS * k :][:SLOT_WORDS]
         slots.append(SlotView(w[0], join32(w[1], w[2]), w[3], w[4], w[5], w[6]))
     magic, layout, run, state, flags, *rest = head
-    heartbeat, accepted, decided, recipe, outstanding = rest
+    heartbeat, accepted, decided, recipe, outstanding, confirmed = rest
     return Window(
-        magic, layout, run, state, Flag(flags), heartbeat, accepted, decided, recipe, outstanding, tuple(slots)
+        magic, layout, run, state, Flag(flags), heartbeat, accepted, decided, recipe, outstanding, confirmed, tuple(slots)
     )  # fmt: skip
 
 

@@ -138,13 +138,14 @@ def test_a_plc_whose_words_are_refused_gets_no_run_and_no_verdict_of_another() -
         await plc.writer.cycle()
         assert plc.rig.verdict(1) == "OK"
         seen = decode_window(plc.memory.words[20:144])
-        assert seen.run == 0
+        assert (seen.run, seen.confirmed) == (0, 0)
         assert not any(slot.bits for slot in seen.slots)
         plc.rig.now_ns += 1_100_000_000  # the other one's heartbeat is dead now
         plc.rig.beat()
         plc.write()
         await plc.writer.cycle()
-        assert decode_window(plc.memory.words[20:144]).run == plc.rig.contract.run
+        seen = decode_window(plc.memory.words[20:144])
+        assert (seen.run, seen.confirmed) == (plc.rig.contract.run, plc.beat)
 
     asyncio.run(scene())
 

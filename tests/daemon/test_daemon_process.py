@@ -1,7 +1,10 @@
 """What becomes of parts when the daemon is overloaded, stopped, killed, or fails: each has its result or refusal."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -288,6 +291,22 @@ def test_the_service_manager_hears_when_it_is_ready_and_that_it_goes_on(start_li
         while "STOPPING=1" not in said[-1]:
             said.append(manager.recv(4096).decode())
         assert line.ends() == 0
+
+
+def test_a_crash_in_native_code_leaves_its_stack_in_the_log(tmp_path: Path) -> None:
+    """Sent while it imports, since a real one cannot be ordered."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "daemon"], cwd=tmp_path, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.rstrip().endswith(" argparse"):
+            process.send_signal(signal.SIGSEGV)
+            break
+    log = process.stderr.read()
+    assert process.wait(timeout=90) == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in log
 
 
 def test_a_hanging_engine_gets_no_watchdog_signal(start_line: Start, tmp_path: Path) -> None:

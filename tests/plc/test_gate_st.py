@@ -1,5 +1,6 @@
 """docs/plc/gate.st is run: its rule against gate_rule.py, its function block against the bridge's own contract."""
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structured_text import Array, Instance, Program, load
 
+from bridge.plc_writer import PlcWriter
+from bridge.table import GateTable
 from senbetsu.gate_rule import Cell, why_shut
 from senbetsu.messages import TriggerRequest
 from senbetsu.registers import Header, Slot, decode_window, decode_write, input_registers
@@ -270,3 +273,89 @@ def test_the_stand_in_for_a_compiler_refuses_what_it_does_not_know() -> None:
             load(body.format(wrong))
     with pytest.raises(AssertionError):
         load(body.format("F := A * 20000;")).call("F", A=4)
+
+
+class PlcMemory:
+    """The PLC's own words, that the bridge reads and writes: the table, then the PLC's 12."""
+
+    where = "here"
+
+    def __init__(self) -> None:
+        self.words = [0] * 188
+
+    async def connect(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def read_plc(self) -> list[int]:
+        return self.words[176:]
+
+    async def write_table(self, address: int, words: list[int]) -> None:
+        self.words[address : address + len(words)] = words
+
+
+class WrittenInto(Line):
+    """The same where the bridge is the client: a round of it every 5 ms, unless the link is held up."""
+
+    def __init__(self, rig: Rig, block: Instance) -> None:
+        super().__init__(rig, block)
+        self.memory = PlcMemory()
+        self.requests: list[TriggerRequest] = []
+        self.writer = PlcWriter(
+            GateTable(rig.contract, self.requests.append, clock_ns=lambda: rig.now_ns), self.memory, 0.005
+        )
+        self.seen = (-1, -1)
+        asyncio.run(self.writer.connect())
+
+    def scan(self, *, part: bool = False, step: bool = False) -> dict[str, Any]:
+        rig = self.rig
+        self.time_ms += 5
+        rig.now_ns += 5 * MS
+        if self.time_ms % 100 == 0:
+            rig.beat()
+        if self.link_up:
+            asyncio.run(self.writer.cycle())
+            self.judge(self.requests)
+            self.requests.clear()
+        self.part_id += part
+        window = self.memory.words[20:144]
+        before, self.seen = self.seen, (window[25 - 20], window[30 - 20])
+        out = self.block(
+            Enable=1, PartAtSensor=int(part), PartHigh=self.part_id >> 16, PartLow=self.part_id & 0xFFFF, BeltStep=int(step),
+            Confirmed=window[30 - 20], NowMs=self.time_ms, Window=window_of(window), WindowIsNew=self.seen != before,
+        )  # fmt: skip
+        self.memory.words[176:] = [out["Request"][n] for n in range(12)]
+        return out
+
+
+def test_written_into_it_starts_up_passes_good_parts_and_keeps_out_what_the_link_held_up(program: Program) -> None:
+    line = WrittenInto(Rig(), program.instance("SenbetsuGate"))
+    line.answer = lambda part_id: Reason.OK if part_id % 3 else Reason.ANOMALY
+    line.feed(10)
+    first = line.part_id
+    assert line.block.values["Phase"] == 3
+    line.feed(9)
+    good = [n for n in range(first + 1, first + 6) if n % 3]
+    assert set(good) <= set(line.passed)
+    held = line.part_id
+    line.link_up = False
+    line.feed(3)
+    line.link_up = True
+    line.feed(12)
+    assert not {held + 1, held + 2, held + 3} & set(line.passed)
+    assert max(line.passed) > held + 3
+    assert all(n % 3 for n in line.passed)
+
+
+def test_written_into_a_plc_that_was_off_for_a_moment_starts_up_again(program: Program) -> None:
+    line = WrittenInto(Rig(), program.instance("SenbetsuGate"))
+    for _ in range(60):
+        line.scan()
+    run = line.rig.contract.run
+    line.block = program.instance("SenbetsuGate")
+    for _ in range(60):
+        line.scan()
+    assert line.block.values["Phase"] == 3
+    assert line.rig.contract.run != run
+    line.feed(10)
+    assert len(line.passed) > 3

@@ -45,7 +45,7 @@ def test_the_table_is_the_contract() -> None:
         ("triggers", 0), ("pass", 2), ("reject", 4), ("late", 6), ("lost", 8), ("missed", 10), ("refused_writes", 12),
         ("epoch_low", 14),
     ]  # fmt: skip
-    assert [r.address for r in HEADER] == list(range(20, 30))
+    assert [r.address for r in HEADER] == list(range(20, 31))
     assert (SLOT_AT, SLOT_WORDS, SLOTS, DETAIL_AT, INPUT_COUNT) == (32, 7, 16, 144, 176)
     assert (WINDOW_AT, WINDOW_COUNT) == (20, 124)
     assert WINDOW_AT + WINDOW_COUNT == SLOT_AT + SLOT_WORDS * SLOTS == DETAIL_AT
@@ -62,7 +62,7 @@ def test_the_table_is_the_contract() -> None:
     word,
     st.sampled_from(list(State)),
     st.integers(0, 1023),
-    st.tuples(*[word] * 5),
+    st.tuples(*[word] * 6),
     st.data(),
 )
 def test_the_window_comes_back(counters, run, state, flags, rest, data) -> None:
@@ -78,7 +78,8 @@ def test_the_window_comes_back(counters, run, state, flags, rest, data) -> None:
     assert [join32(words[r.address], words[r.address + 1]) for r in COUNTERS] == list(counters)
     window = decode_window(words[20:144])
     assert (window.magic, window.layout, window.run, window.state, window.flags) == (0x5342, 1, run, state, Flag(flags))
-    assert (window.heartbeat, window.newest_accepted, window.newest_decided, window.recipe, window.outstanding) == rest
+    newest = (window.heartbeat, window.newest_accepted, window.newest_decided)
+    assert (*newest, window.recipe, window.outstanding, window.confirmed) == rest
     for seen, slot in zip(window.slots, slots, strict=True):
         assert (seen.first, seen.last, seen.part_id, seen.good_items, seen.run) == (
             slot.trigger, slot.trigger, slot.part_id, slot.good_items, slot.run,

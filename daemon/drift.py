@@ -37,6 +37,7 @@ class DriftWatch:
             return
         self._detectors = {camera: DriftDetector(loaded.expected) for camera in self._cameras}
         for camera, detector in self._detectors.items():
+            self._metrics.counter("drift_windows_total", camera)  # there from the first scrape on, at 0
             self._export(camera, detector)
 
     def see(self, outcome: Outcome) -> None:

@@ -289,7 +289,7 @@ class DaemonSection(Section):
     engine_stall_ms: Annotated[float, Field(gt=0, le=600_000)] = 2000.0
     """An engine that is busy with one batch for longer is in fault."""
     drift_window: Annotated[int, Field(ge=50, le=100_000)] = 250
-    """Passed parts that are compared with the calibration's scores at a time."""
+    """Passed parts of the shortest window that is compared with the calibration's scores; others are 2 to 64 times as long."""
     drift_false_alarm_parts: Annotated[int, Field(ge=1000, le=10**9)] = 1_000_000
     """On average so many parts between two false alarms of drift."""
 

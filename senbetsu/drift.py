@@ -3,25 +3,35 @@
 Of n calibration scores the threshold is the k-th smallest, s_(k). Given it, the k - 1 scores below it and the scores of new
 good parts that pass are independent and of one distribution: so what share of new passed parts falls between two of the
 calibration's order statistics is known without knowing that distribution. With bins that end at every few of them, holding
-c_1, ..., c_B of the k scores, the counts in a window of W passed parts are
+c_1, ..., c_B of the k scores, passed parts fall into bins as balls are drawn from Polya's urn:
 
-    Dirichlet-multinomial(W; c_1, ..., c_B)        exactly so for continuous scores,
+    P(next in bin j | M_1, ..., M_B seen) = (c_j + M_j) / (k + M)        exactly so for continuous scores,
 
-which takes in that the calibration is finite too. Two things are looked at, in windows that do not overlap:
+which takes in that the calibration is finite too. Drift is an urn that begins with other balls a_1, ..., a_B, k in all. The
+likelihood ratio of the two,
 
-- level: the mean rank of the window's parts among the calibration's, two-sided: scores creep up or down;
-- shape: chi-square of the counts against the c_j.
+    E = prod (a_j + M_j) / (c_j + M_j)        over the parts of a window, M_j those of bin j before each,
 
-Their p-values are those of a Monte Carlo test (Barnard 1963; valid at any number of draws). A third looks at rejects: of M
-good parts in a row none is rejected with probability P(M) = prod_{i<M} (k + i) / (n + 1 + i), as the false-reject rate is
-Beta(n - k + 1, k); and a row of M without one ends at a given part with probability P(M) - P(M + 1) (P(M) the first time).
-A line that rejects nothing for so long does not see what it was calibrated to see. A fourth is there for what comes at
-once: R rejects, R >= W, before W parts have passed. That many good ones are rejected with the probability that a
-beta-binomial gives, and that many bad ones come on no line that sorts.
+begins with 1 and is 1 on average at any time, while nothing drifts; so is the mean of E over several such urns. By Ville's
+inequality (1939) it ever reaches A with probability 1 / A at most: it may be looked at after every part, and an alarm comes as
+soon as the evidence is there (Shafer 2021; Vovk et al. 2021 on testing exchangeability). Two families of urns are looked at:
 
-Continuous looking is paid for: each test may alarm falsely once in 4 N parts on average, so that all of them do once in N. As
-this is about averages it holds however windows depend on each other through the one calibration. It holds for parts that
-are independent and like the calibration's. Parts of a lot resemble each other; then the alarm is about that lot, and early.
+- level: scores creep up or down, c_j exp(s (r_j - 1/2)), r_j the bin's mean rank;
+- shape: they are spread wider or narrower, or gather in one bin.
+
+A short window forgets what was before a drift began, a long one sees a small drift: so windows of several lengths, each
+twice the one before, run side by side, each length one after the other. A third test looks at rejects: of M good parts in a
+row none is rejected with probability P(M) = prod_{i<M} (k + i) / (n + 1 + i), as the false-reject rate is Beta(n - k + 1,
+k); and a row of M without one ends at a given part with probability P(M) - P(M + 1) (P(M) the first time). A line that
+rejects nothing for so long does not see what it was calibrated to see. A fourth is there for what comes at once: R rejects,
+R >= W, before W parts have passed. That many good ones are rejected with the probability that a beta-binomial gives, and
+that many bad ones come on no line that sorts.
+
+Continuous looking is paid for: each test may alarm falsely once in 4 N parts on average, so that all of them do once in N; of
+the first two each of H lengths L_h has its share, so that A_h = 4 N H / L_h. As this is about averages it holds however windows
+depend on each other through the one calibration. It holds for parts that are independent and like the calibration's. Parts of
+a lot resemble each other; then the alarm is about that lot, and early. A drift that is smaller than what n parts can tell from
+chance, about 1 / sqrt(n) in mean rank, is not found however long one looks: more parts in the calibration find smaller ones.
 """
 
 import math
@@ -36,13 +46,20 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom
 
 BINS = 20
-DRAWS = 100_000
+LENGTHS = 7
+"""Window lengths: W, 2 W, 4 W, ..."""
+LEVEL_STEPS = (0.15, 0.3, 0.6, 1.2, 2.4, 4.8)
+"""s, up and down: from what takes thousands of parts to see to what a few show."""
+SPREAD_STEPS = (0.3, 0.6, 1.2, 2.4)
+MOST_EVIDENCE = 1e200
+"""E is kept below it, which only makes alarms rarer: a part multiplies it by less than 1e100."""
 MOST_REJECTS = 1024
 """Times W: where even these prove nothing, the calibration was of a handful of parts."""
 CLEAR_FROM = 0.01
 """An alarm ends with a window whose p-value is at least this."""
 Test = Literal["level", "shape", "few_rejects", "many_rejects"]
 TESTS: tuple[Test, ...] = ("level", "shape", "few_rejects", "many_rejects")
+OF_SCORES = TESTS[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,56 +102,51 @@ class ScoreDistribution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expected:
-    """What windows of parts like the calibration's give: drawn once, used for every window."""
+    """What parts like the calibration's give, and what drift would: made once, used by every camera."""
 
     distribution: ScoreDistribution
-    window: int
-    """W, passed parts."""
-    level: NDArray[np.float64]
-    """|mean rank - 1/2| of the draws, sorted."""
-    shape: NDArray[np.float64]
-    """Chi-square of the draws, sorted."""
+    lengths: NDArray[np.int64]
+    """(H,) passed parts of a window, the shortest, W, first."""
+    limits: NDArray[np.float64]
+    """(H,) A: evidence of a window that is an alarm."""
+    urns: NDArray[np.float64]
+    """(D, B) balls that an urn of drift begins with, k in all."""
+    first_shape: int
+    """The urns before it are of level, those from it on of shape."""
+    middles: NDArray[np.float64]
+    """(B,) mean rank of a bin's scores among the k, from 0 to 1."""
     patience: int
     """M: so many parts in a row without a reject are an alarm."""
     impatience: int
     """R: so many rejects before W parts have passed are an alarm."""
-    limit: float
-    """Largest p-value of a window that is an alarm."""
 
     @classmethod
-    def of(cls, distribution: ScoreDistribution, window: int, false_alarm_parts: int, seed: int = 0) -> Self:
-        """For false alarms once in `false_alarm_parts` (N) parts on average."""
-        random = np.random.default_rng(seed)
+    def of(cls, distribution: ScoreDistribution, window: int, false_alarm_parts: int) -> Self:
+        """For false alarms once in `false_alarm_parts` (N) parts on average; `window` is W."""
         c = np.array(distribution.counts, np.float64)
-        levels, shapes = [], []
-        for _ in range(0, DRAWS, DRAWS // 10):
-            p = random.standard_gamma(c, (DRAWS // 10, len(c)))
-            counts = random.multinomial(window, p / p.sum(1, keepdims=True))
-            levels.append(np.abs(_mean_rank(counts, c) - 0.5))
-            shapes.append(_chi_square(counts, c))
-        limit = window / (len(TESTS) * false_alarm_parts)
+        middles = (np.cumsum(c) - c / 2) / c.sum()
+        level = [np.exp(sign * s * (middles - 0.5)) for s in LEVEL_STEPS for sign in (1, -1)]
+        spread = 6 * np.square(middles - 0.5) - 0.5
+        shape = [np.exp(sign * s * spread) for s in SPREAD_STEPS for sign in (1, -1)]
+        urns = [c * tilt * (c.sum() / (c @ tilt)) for tilt in (*level, *shape)]
+        urns += [c / 2 + one * c.sum() / 2 for one in np.eye(len(c))]
+        lengths = window * 2 ** np.arange(LENGTHS)
+        share = len(TESTS) * false_alarm_parts
         return cls(
             distribution,
-            window,
-            np.sort(np.concatenate(levels)),
-            np.sort(np.concatenate(shapes)),
-            patience_of(distribution.n, distribution.k, len(TESTS) * false_alarm_parts),
-            impatience_of(distribution.n, distribution.k, window, limit),
-            limit,
+            lengths,
+            np.maximum(share * LENGTHS / lengths, 1 / CLEAR_FROM),
+            np.array(urns),
+            len(level),
+            middles,
+            patience_of(distribution.n, distribution.k, share),
+            impatience_of(distribution.n, distribution.k, window, window / share),
         )
 
-
-def _mean_rank(counts: NDArray[np.integer], c: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., B) counts -> (...): 1/2 where the window is like the calibration, 0 and 1 at the ends."""
-    middle = (np.cumsum(c) - c / 2) / c.sum()
-    means: NDArray[np.float64] = counts @ middle / counts.sum(-1)
-    return means
-
-
-def _chi_square(counts: NDArray[np.integer], c: NDArray[np.float64]) -> NDArray[np.float64]:
-    expected = counts.sum(-1, keepdims=True) * c / c.sum()
-    squares: NDArray[np.float64] = (np.square(counts - expected) / expected).sum(-1)
-    return squares
+    @property
+    def window(self) -> int:
+        """W."""
+        return int(self.lengths[0])
 
 
 def none_rejected(n: int, k: int, parts: int) -> float:
@@ -179,81 +191,109 @@ class DriftDetector:
     alarms: dict[Test, str] = field(default_factory=dict)
     """What is wrong, while it is; the text does not change meanwhile."""
     p_values: dict[Test, float] = field(default_factory=lambda: dict.fromkeys(TESTS, 1.0))
-    """Of the newest whole window."""
+    """When the newest window of W ended, or an alarm began: of level and shape the least of all lengths, times their number."""
     mean_rank: float = 0.5
-    """Of the newest window: over 1/2 where scores are higher than the calibration's."""
+    """Of the window that raised the newest alarm, or the newest one of W: over 1/2 where scores are higher than calibrated."""
     psi: float = 0.0
-    """Population stability index of the newest window."""
+    """Population stability index of the same window."""
     windows: int = 0
-    _counts: list[int] = field(default_factory=list)
+    """Of W that have ended."""
+    _counts: NDArray[np.float64] = field(init=False)
+    """(H, B) M: of each length's running window."""
+    _evidence: NDArray[np.float64] = field(init=False)
+    """(H, D) E: of each length's running window, for each urn."""
+    _raised: dict[Test, set[int]] = field(default_factory=lambda: {test: set() for test in OF_SCORES})
+    """Lengths whose running window has raised an alarm."""
+    _raised_by: dict[Test, int] = field(default_factory=dict)
+    """The shortest length that has raised the alarm: a window of that length ends it."""
     _passed: int = 0
     _rejected: int = 0
+    """In the running window of W."""
     _since_reject: int = 0
+
+    def __post_init__(self) -> None:
+        lengths, (urns, bins) = len(self.expected.lengths), self.expected.urns.shape
+        self._counts, self._evidence = np.zeros((lengths, bins)), np.ones((lengths, urns))
 
     def see(self, score: float, *, passed: bool) -> bool:
         """A part that was judged by its score; whether an alarm began or ended with it."""
         before = tuple(self.alarms)
-        if not passed:
-            self._since_reject = 0
-            self.p_values["few_rejects"] = 1.0
-            self.alarms.pop("few_rejects", None)
-            self._rejected += 1
-            if self._rejected == self.expected.impatience:
-                self._too_many()
-            return before != tuple(self.alarms)
-        self._since_reject += 1
-        if self._since_reject == self.expected.patience:
-            distribution = self.expected.distribution
-            self.p_values["few_rejects"] = none_rejected(distribution.n, distribution.k, self._since_reject)
-            self.alarms["few_rejects"] = f"{self._since_reject} parts in a row without a reject"
-        distribution = self.expected.distribution
-        if not self._counts:
-            self._counts = [0] * len(distribution.counts)
-        self._counts[distribution.bin_of(score)] += 1
-        self._passed += 1
-        if self._passed == self.expected.window:
-            self._judge_window()
+        if passed:
+            self._see_passed(score)
+        else:
+            self._see_rejected()
         return before != tuple(self.alarms)
 
-    def _too_many(self) -> None:
-        """The window ends here: what has passed of it is what is left over of parts that mostly do not."""
+    def _see_rejected(self) -> None:
         expected = self.expected
-        n, k = expected.distribution.n, expected.distribution.k
-        self.p_values["many_rejects"] = many_rejected(n, k, self._rejected, expected.window)
-        self.alarms["many_rejects"] = "most parts are rejected"
-        self._counts, self._passed, self._rejected = [], 0, 0
+        self._since_reject = 0
+        self.p_values["few_rejects"] = 1.0
+        self.alarms.pop("few_rejects", None)
+        self._rejected += 1
+        if self._rejected == expected.impatience:
+            n, k = expected.distribution.n, expected.distribution.k
+            self.p_values["many_rejects"] = many_rejected(n, k, self._rejected, expected.window)
+            self.alarms["many_rejects"] = "most parts are rejected"
+
+    def _see_passed(self, score: float) -> None:
+        expected = self.expected
+        distribution = expected.distribution
+        self._since_reject += 1
+        if self._since_reject == expected.patience:
+            self.p_values["few_rejects"] = none_rejected(distribution.n, distribution.k, self._since_reject)
+            self.alarms["few_rejects"] = f"{self._since_reject} parts in a row without a reject"
+        j = distribution.bin_of(score)
+        seen = self._counts[:, j, None]
+        self._evidence *= (expected.urns[:, j] + seen) / (distribution.counts[j] + seen)
+        np.minimum(self._evidence, MOST_EVIDENCE, out=self._evidence)
+        self._counts[:, j] += 1
+        self._passed += 1
+        of_level = self._evidence[:, : expected.first_shape].mean(1)
+        of_shape = self._evidence[:, expected.first_shape :].mean(1)
+        ends_window = self._passed % expected.window == 0
+        for test, evidence in zip(OF_SCORES, (of_level, of_shape), strict=True):
+            beyond = evidence >= expected.limits
+            if ends_window or beyond.any():
+                self.p_values[test] = min(1.0, len(evidence) / float(evidence.max()))
+            if beyond.any():
+                self._raise(test, [h for h in np.flatnonzero(beyond).tolist() if h not in self._raised[test]])
+        if ends_window:
+            self._end_windows(of_level, of_shape)
+
+    def _raise(self, test: Test, lengths: list[int]) -> None:
+        for h in lengths:
+            self._raised[test].add(h)
+            self._raised_by[test] = min(h, self._raised_by.get(test, h))
+            if test in self.alarms:
+                continue
+            self._describe(h)
+            self.alarms[test] = (
+                f"scores are {'higher' if self.mean_rank > 0.5 else 'lower'} than calibrated"
+                if test == "level"
+                else "scores are spread otherwise than calibrated"
+            )
+
+    def _describe(self, h: int) -> None:
+        self.mean_rank = float(self._counts[h] @ self.expected.middles / self._counts[h].sum())
+        self.psi = _psi(self._counts[h], np.array(self.expected.distribution.counts))
+
+    def _end_windows(self, *evidence: NDArray[np.float64]) -> None:
         self.windows += 1
-
-    def _judge_window(self) -> None:
-        counts, c = np.array(self._counts), np.array(self.expected.distribution.counts, np.float64)
-        self._counts, self._passed, self._rejected = [], 0, 0
-        self.windows += 1
-        self.p_values["many_rejects"] = 1.0
-        self.alarms.pop("many_rejects", None)
-        self.mean_rank = float(_mean_rank(counts, c))
-        self.psi = _psi(counts, c)
-        up = self.mean_rank > 0.5
-        self._decide(
-            "level",
-            abs(self.mean_rank - 0.5),
-            self.expected.level,
-            f"scores are {'higher' if up else 'lower'} than calibrated",
-        )
-        self._decide(
-            "shape", float(_chi_square(counts, c)), self.expected.shape, "scores are spread otherwise than calibrated"
-        )
-
-    def _decide(self, test: Test, statistic: float, draws: NDArray[np.float64], what: str) -> None:
-        # Sums in another order differ in the last digits; what is equal counts as at least as large.
-        beyond = len(draws) - int(np.searchsorted(draws, statistic * (1 - 1e-9), side="left"))
-        p = self.p_values[test] = (1 + beyond) / (1 + len(draws))
-        if p <= self.expected.limit:
-            self.alarms.setdefault(test, what)
-        elif p >= CLEAR_FROM:
-            self.alarms.pop(test, None)
+        self._describe(0)
+        if self._rejected < self.expected.impatience:
+            self.p_values["many_rejects"] = 1.0
+            self.alarms.pop("many_rejects", None)
+        self._rejected = 0
+        for h in np.flatnonzero(self._passed % self.expected.lengths == 0).tolist():
+            for test, of_lengths in zip(OF_SCORES, evidence, strict=True):
+                alike = of_lengths[h] <= 1 / CLEAR_FROM and h not in self._raised[test]
+                if alike and self._raised_by.get(test) == h:
+                    del self._raised_by[test], self.alarms[test]
+                self._raised[test].discard(h)
+            self._counts[h], self._evidence[h] = 0, 1
 
 
-def _psi(counts: NDArray[np.integer], c: NDArray[np.float64]) -> float:
+def _psi(counts: NDArray[np.float64], c: NDArray[np.integer]) -> float:
     """Sum of (a - e) ln(a / e) over the bins; half a part is added to each, so that an empty one is no infinity."""
     a = (counts + 0.5) / (counts + 0.5).sum()
     e = (c + 0.5) / (c + 0.5).sum()

@@ -47,7 +47,7 @@ DAEMON_METRICS = (
     ),
     Metric("drift_alarm", "gauge", "1 while parts score otherwise than calibrated", ("camera", "test")),
     Metric("drift_alarms_total", "counter", "Drift alarms raised", ("camera", "test")),
-    Metric("drift_p_value", "gauge", "Of the newest window of passed parts", ("camera", "test")),
+    Metric("drift_p_value", "gauge", "Least of the windows that run: small where drifted", ("camera", "test")),
     Metric("drift_mean_rank", "gauge", "Of a window's scores among the calibration's; 0.5: alike", ("camera",)),
     Metric("drift_psi", "gauge", "Population stability index of the newest window", ("camera",)),
     Metric("drift_windows_total", "counter", "Windows compared with the calibration", ("camera",)),

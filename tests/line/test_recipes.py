@@ -76,6 +76,7 @@ def test_the_plc_asks_for_a_recipe_and_until_it_judges_every_part_is_rejected_fo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_with_the_real_engine_recipes_change_by_command_and_by_sighup_and_each_part_has_its_result(rig: Any) -> None:
     folder: Path = rig.folder / "recipes/second"
     shutil.copytree(rig.artifacts, folder)

@@ -9,6 +9,7 @@ import zmq
 from prometheus_client import Counter
 
 from daemon.outcome import Outcome
+from daemon.replay import ReplayRing
 from senbetsu.config import Config
 from senbetsu.curve import Curve
 from senbetsu.messages import Answer, Heartbeat, ReplayAnswer, Result, StateChange, encode
@@ -16,9 +17,6 @@ from senbetsu.metrics import Metrics
 from senbetsu.sockets import bound_socket
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
-
-REPLAY_CHUNK = 256
-"""Most results in one answer; whoever needs more asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +26,6 @@ class Identity:
     instance: str
     epoch: int
     boot_id: str
-
-
-class ReplayRing:
-    """The newest results' JSON, by seq; what is older is gone, and said to be. Its memory is bounded by `size`."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._payloads: list[bytes] = []
-        self.newest = 0
-
-    def add(self, payload: bytes) -> None:
-        """The next seq's."""
-        if len(self._payloads) < self._size:
-            self._payloads.append(payload)
-        else:
-            self._payloads[self.newest % self._size] = payload
-        self.newest += 1
-
-    @property
-    def oldest(self) -> int | None:
-        """The oldest seq that is here."""
-        return self.newest - len(self._payloads) + 1 if self._payloads else None
-
-    def after(self, seq: int) -> tuple[int, int, list[bytes]]:
-        """How many results after `seq` are lost, the seq of the first that is here, and it with those that follow."""
-        first = max(seq + 1, self.oldest or 1)
-        lost = max(0, first - 1 - seq)
-        last = min(self.newest, first - 1 + REPLAY_CHUNK)
-        return lost, first, [self._payloads[(number - 1) % self._size] for number in range(first, last + 1)]
 
 
 class Publisher:

@@ -1,15 +1,16 @@
 """Ring and gap detection together: over a channel that loses, doubles and reorders, each result is had once or counted."""
 
 import json
+import os
 import random
-import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.sequence import Sequence
-from daemon.publishing import REPLAY_CHUNK, ReplayRing
+from daemon.replay import BYTES_A_RESULT, REPLAY_CHUNK, ReplayRing
 from senbetsu.messages import Answer, ReplayAnswer
 
 
@@ -47,11 +48,40 @@ def test_an_empty_answer_names_no_first_and_no_last() -> None:
     assert (answer.field("first"), answer.field("last"), answer.field("results")) == (None, None, [])
 
 
-def test_the_ring_does_not_grow_beyond_its_size() -> None:
-    ring = ReplayRing(16)
-    for seq in range(1000):
-        ring.add(b"%d" % seq)
-    assert sys.getsizeof(ring._payloads) <= sys.getsizeof([None] * 32)
+@given(
+    st.integers(1, 6),
+    st.lists(
+        st.one_of(
+            st.integers(1, 40), st.integers(BYTES_A_RESULT - 3, BYTES_A_RESULT + 3), st.integers(1, 7 * BYTES_A_RESULT)
+        ),
+        max_size=60,
+    ),
+)
+def test_results_of_any_length_come_back_whole_and_the_newest_are_kept(size: int, lengths: list[int]) -> None:
+    ring, sent = ReplayRing(size), dict[int, bytes]()
+    for seq, length in enumerate(lengths, 1):
+        sent[seq] = bytes([seq]) * length
+        ring.add(sent[seq])
+        lost, first, payloads = ring.after(0)
+        assert payloads == [sent[number] for number in range(first, seq + 1)]
+        assert lost == first - 1
+        assert len(payloads) <= size
+        # Whatever fits beside it is kept: a result is given up only for room or for the number.
+        kept = sum(map(len, payloads))
+        assert len(payloads) == size or first == 1 or kept + 2 * max(lengths) > size * BYTES_A_RESULT
+
+
+def test_the_ring_takes_its_memory_at_the_start_and_never_grows() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    ring = ReplayRing(20_000)
+    at_start = resident()
+    assert at_start - before > 20_000 * BYTES_A_RESULT * 0.9
+    for seq in range(60_000):
+        ring.add(b"%d" % seq * 100)
+    assert resident() - at_start < 2**20
 
 
 @dataclass

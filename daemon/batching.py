@@ -1,14 +1,16 @@
 """What goes into a batch, and when it is closed: pure, with the time and the engine's speed as arguments.
 
 A batch is all that waits. It may be held open for company, but only while the slack of every part in it allows: its deadline
-less what 99 of 100 batches of that size take. With a wait of zero nothing is ever held, and an engine that is idle never waits.
+less what 99 of 100 batches of that size take until their results are published. With a wait of zero nothing is ever held,
+and an engine that is idle never waits.
 
     close at   min(first arrival + wait, min_i deadline_i - p99(n + 1))
 
 When more comes than the engine can do, parts at the head of the queue come so near their deadline that their result would be
 late. They are given up, each by name, for the sake of those behind them, and a batch is no larger than what its most urgent
-part can wait for: so those that are judged are judged in time, however many there are. Where nobody behind them could be
-judged in time either, the newest is tried all the same: the engine may have become quicker than it was measured to be.
+part can wait for: so those that are judged are judged in time, however many there are. Where none of those that wait could
+be judged in time, the newest is tried all the same, and the others are given up for it alone: the engine may have become
+quicker than it was measured to be, and only a part that is tried can show it.
 """
 
 from collections.abc import Sequence
@@ -27,9 +29,7 @@ class Waiting(Protocol):
 
 
 class Speed(Protocol):
-    """What a batch of `count` parts takes, see daemon.run_times."""
-
-    def p95_ns(self, count: int) -> int: ...
+    """What 99 of 100 batches of `count` parts take until their results are out, see daemon.run_times."""
 
     def p99_ns(self, count: int) -> int: ...
 
@@ -41,7 +41,7 @@ class Split(NamedTuple):
     expired: list[int]
     """The deadline has passed."""
     hopeless: list[int]
-    """It would have passed before the result, and somebody behind can still be judged."""
+    """It would have passed before the result; they are given up for those behind them, or all but the newest for the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class BatchPolicy:
         batch: list[int] = []
         expired: list[int] = []
         hopeless: list[int] = []
-        alone_ns = now_ns + speed.p95_ns(1)
+        alone_ns = now_ns + speed.p99_ns(1)
         earliest_ns = 0
         for index, part in enumerate(waiting):
             if part.deadline_ns <= now_ns:
@@ -73,7 +73,7 @@ class BatchPolicy:
                 hopeless.append(index)
             else:
                 earliest_ns = part.deadline_ns if not batch else min(earliest_ns, part.deadline_ns)
-                if len(batch) == self.max_batch or (batch and now_ns + speed.p95_ns(len(batch) + 1) > earliest_ns):
+                if len(batch) == self.max_batch or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
                     break
                 batch.append(index)
         if not batch and hopeless:

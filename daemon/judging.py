@@ -19,6 +19,7 @@ from daemon.loaded import Loaded
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue, Taken, WaitingFrame
+from daemon.run_times import RunTimes, UntilPublished
 from senbetsu.engine import Engine, EngineFault
 from senbetsu.images import fit
 from senbetsu.metrics import Metrics
@@ -46,6 +47,8 @@ class Judging(threading.Thread):
         super().__init__(name="judging", daemon=True)
         self._loaded: dict[JudgedBy, Loaded] = {}
         self.activate(loaded)
+        self.publishing = RunTimes((1,))
+        """What a result takes from here to the wire, as the publisher sees it."""
         self._frames = frames
         self._outbox = outbox
         self._progress = progress
@@ -69,12 +72,15 @@ class Judging(threading.Thread):
     def run(self) -> None:
         """The thread."""
         try:
-            while (taken := self._frames.take(self._idle_s, self._active.speed)) is not None:
+            while (taken := self._frames.take(self._idle_s, self._speed())) is not None:
                 self._handle(taken)
                 if time.monotonic_ns() - self._progress.engine_proven_ns >= self._idle_s * 1e9:
                     self._check(self._active)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)
             self._on_death(self.name, error)
+
+    def _speed(self) -> UntilPublished:
+        return UntilPublished(self._active.speed, self.publishing)
 
     def _handle(self, taken: Taken) -> None:
         for waiting in taken.expired:

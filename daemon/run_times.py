@@ -1,15 +1,16 @@
-"""How long a batch takes, measured as it goes: quantiles of the last batches of each size.
+"""How long a batch takes, measured as it goes: what 99 of the last 100 of each size stayed within.
 
-Memory and time are constant: the durations of a size lie in a ring, and its quantiles are found anew every few batches.
+Memory and time are constant: the durations of a size lie in a ring, and the quantile is found anew every few batches.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 KEPT = 128
 REFRESH = 8
-QUANTILES = (0.95, 0.99)
+QUANTILE = 0.99
 
 
 class RunTimes:
@@ -23,7 +24,7 @@ class RunTimes:
         ]
         self._rings = np.zeros((len(self._sizes), KEPT), np.int64)
         self._seen = [0] * len(self._sizes)
-        self._quantiles = [(0, 0)] * len(self._sizes)
+        self._p99_ns = [0] * len(self._sizes)
 
     def observe(self, count: int, duration_ns: int) -> None:
         """A batch of `count` parts took so long, from the copy of its frames to its scores."""
@@ -33,19 +34,24 @@ class RunTimes:
         self._seen[index] = seen + 1
         if seen < REFRESH or seen % REFRESH == 0:
             ring = self._rings[index, : min(seen + 1, KEPT)]
-            low, high = np.quantile(ring, QUANTILES, method="higher")
-            self._quantiles[index] = int(low), int(high)
-
-    def p95_ns(self, count: int) -> int:
-        """What 19 of 20 batches of so many parts stay within; 0 where none was seen."""
-        return self._of(count)[0]
+            self._p99_ns[index] = int(np.quantile(ring, QUANTILE, method="higher"))
 
     def p99_ns(self, count: int) -> int:
-        """What 99 of 100 stay within; 0 where none was seen."""
-        return self._of(count)[1]
-
-    def _of(self, count: int) -> tuple[int, int]:
+        """What 99 of 100 batches of so many parts stay within; 0 where none was seen."""
         index = self._index_of[count]
         while index > 0 and self._seen[index] == 0:
             index -= 1
-        return self._quantiles[index]
+        return self._p99_ns[index]
+
+
+@dataclass(frozen=True, slots=True)
+class UntilPublished:
+    """How long it takes a batch until its last result is out: the engine's time and the publisher's, which waits its turn."""
+
+    engine: RunTimes
+    publishing: RunTimes
+    """Of one size: from a part's scores to its result on the wire."""
+
+    def p99_ns(self, count: int) -> int:
+        """What 99 of 100 batches of so many parts stay within, or more: the two quantiles are added."""
+        return self.engine.p99_ns(count) + self.publishing.p99_ns(1)

@@ -6,6 +6,7 @@ settles what is overdue, and ends the process when a thread has died: systemd st
 
 import gc
 import logging
+import math
 import os
 import sys
 import time
@@ -198,6 +199,8 @@ class Daemon:
         for outcome in self._outbox.drain():
             self._last_part_ns = time.monotonic_ns()
             self._publisher.publish(outcome)
+            if not math.isnan(outcome.score):
+                self._judging.publishing.observe(1, time.monotonic_ns() - outcome.decided_at_ns)
             self._drift.see(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:

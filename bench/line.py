@@ -1,6 +1,7 @@
 """A daemon as its own process before a camera of patterns, and a client that triggers it and hears the verdicts."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -17,13 +18,17 @@ import numpy as np
 import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
+from senbetsu.config import Config
 from senbetsu.errors import UserError
 
 GATE, CAMERA = "gate1", "cam1"
 BUFFER_FRAMES = 64
 READY_WITHIN_S = 90
 CLOSED_LOOP_DEADLINE_MS = 10_000
-JUDGED = ("OK", "ANOMALY", "SIMULATED")
+SETTLE_S = 10.0
+"""After so long under a load the daemon has what it needs; or after half of the time, where that is less."""
+MEMORY_EVERY_S = 0.25
+JUDGED = ("OK", "ANOMALY")
 """Reasons of parts that the engine looked at."""
 
 
@@ -39,11 +44,42 @@ class Load:
     p99_ms: float | None
     max_ms: float | None
     """From trigger to the verdict's receipt, of the parts that were looked at; None where none was."""
+    daemon_p99_ms: float | None
+    """Of the same parts, from the trigger's receipt by the daemon, where the deadline counts from, to its decision."""
+    resident_growth_mib: float | None
+    """What the daemon's resident memory grew by after the first `settled_s`; None where the system does not tell."""
+    settled_s: float
 
     @property
     def judged_share(self) -> float:
         """Of all triggers, those whose part was looked at in time."""
         return sum(self.reasons.get(reason, 0) for reason in JUDGED) / self.parts
+
+
+class ResidentMemory:
+    """How much a process grows, from `settled_s` on; Linux only."""
+
+    def __init__(self, pid: int, settled_s: float) -> None:
+        self.settled_s = settled_s
+        self._file = Path(f"/proc/{pid}/statm")
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self._next_s = settled_s
+        self._first: int | None = None
+        self._largest = 0
+
+    def look(self, now_s: float) -> None:
+        """`now_s` since the load began; a look that is not due is free."""
+        if now_s < self._next_s or not self._file.exists():
+            return
+        self._next_s = now_s + MEMORY_EVERY_S
+        resident = int(self._file.read_text().split()[1]) * self._page_bytes
+        self._first = resident if self._first is None else self._first
+        self._largest = max(self._largest, resident)
+
+    @property
+    def growth_mib(self) -> float | None:
+        """The largest that was seen less the first."""
+        return None if self._first is None else round((self._largest - self._first) / 2**20, 2)
 
 
 class Client:
@@ -61,6 +97,7 @@ class Client:
         while not self._heard.poll(100):
             if process.poll() is not None or time.monotonic() > until_s:
                 raise UserError(f"the daemon did not start:\n{log.read_text()[-3000:]}")
+        self._pid = process.pid
         self._number = 0
         self._sent_ns: dict[int, int] = {}
 
@@ -74,8 +111,8 @@ class Client:
         self._sent_ns[self._number] = time.monotonic_ns()
         self._dealer.send(json.dumps(request).encode())
 
-    def _results(self) -> Iterator[tuple[str, float]]:
-        """Reason and latency in ms of every result that is there."""
+    def _results(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """Every result that is there, and its latency in ms."""
         while self._heard.poll(0):
             topic, payload = self._heard.recv_multipart()
             now_ns = time.monotonic_ns()
@@ -83,7 +120,7 @@ class Client:
                 result = json.loads(payload)
                 sent_ns = self._sent_ns.pop(result["trigger"], None)
                 if sent_ns is not None:
-                    yield result["reason"], (now_ns - sent_ns) / 1e6
+                    yield result, (now_ns - sent_ns) / 1e6
         while self._dealer.poll(0):
             self._dealer.recv_multipart()
 
@@ -94,7 +131,7 @@ class Client:
             while len(self._sent_ns) < outstanding:
                 self._trigger(CLOSED_LOOP_DEADLINE_MS)
             self._heard.poll(5)
-            done += sum(reason in JUDGED for reason, _ in self._results())
+            done += sum(result["reason"] in JUDGED for result, _ in self._results())
         self._drain()
         return done / (now_s - began_s)
 
@@ -103,6 +140,8 @@ class Client:
         parts = max(1, round(rate_hz * seconds))
         reasons: Counter[str] = Counter()
         latencies_ms: list[float] = []
+        at_daemon_ms: list[float] = []
+        memory = ResidentMemory(self._pid, min(SETTLE_S, seconds / 2))
         began_s, sent = time.perf_counter() + 0.05, 0
         while sent < parts or self._sent_ns:
             while sent < parts and time.perf_counter() >= began_s + sent / rate_hz:
@@ -110,17 +149,21 @@ class Client:
                 sent += 1
             next_s = began_s + sent / rate_hz if sent < parts else time.perf_counter() + 0.05
             self._heard.poll(max(0, min(5, int((next_s - time.perf_counter()) * 1e3))))
-            for reason, latency_ms in self._results():
-                reasons[reason] += 1
-                if reason in JUDGED:
+            for result, latency_ms in self._results():
+                reasons[result["reason"]] += 1
+                if result["reason"] in JUDGED:
                     latencies_ms.append(latency_ms)
+                    at_daemon_ms.append((result["decided_at_ns"] - result["triggered_at_ns"]) / 1e6)
+            memory.look(time.perf_counter() - began_s)
             if sent == parts and time.perf_counter() > began_s + seconds + 10 + deadline_ms / 1e3:
                 reasons["no result"] = len(self._sent_ns)
                 self._sent_ns.clear()
-        quantiles: list[float | None] = [None] * 4
-        if latencies_ms:
-            quantiles = [round(float(q), 2) for q in np.quantile(latencies_ms, [0.5, 0.95, 0.99, 1])]
-        return Load(round(rate_hz, 1), parts, dict(reasons), *quantiles)
+        p50_ms, p95_ms, p99_ms, max_ms = _quantiles(latencies_ms, 0.5, 0.95, 0.99, 1)
+        (daemon_p99_ms,) = _quantiles(at_daemon_ms, 0.99)
+        return Load(
+            round(rate_hz, 1), parts, dict(reasons), p50_ms, p95_ms, p99_ms, max_ms, daemon_p99_ms, memory.growth_mib,
+            memory.settled_s,
+        )  # fmt: skip
 
     def _drain(self) -> None:
         until_s = time.perf_counter() + 10
@@ -156,18 +199,20 @@ class Line:
 
 
 @contextmanager
-def running_line(folder: Path, artifacts: Path, frame: str, engine: dict[str, Any]) -> Iterator[Line]:
-    """Start a daemon with these artefacts and engine settings; end it afterwards."""
+def running_line(folder: Path, settings: Config, size: tuple[int, int], daemon: str = "") -> Iterator[Line]:
+    """Start a daemon with these artefacts and engine settings, and more lines for [daemon]; end it afterwards."""
     publish_port, request_port, metrics_port = _free_ports(3)
     publish, request = f"tcp://127.0.0.1:{publish_port}", f"tcp://127.0.0.1:{request_port}"
-    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in engine.items())
+    engine = "\n".join(
+        f"{name} = {json.dumps(value)}" for name, value in settings.engine.model_dump(mode="json").items()
+    )
     config, log = folder / "bench.toml", folder / "daemon.log"
     config.write_text(
-        f'artifacts = {json.dumps(str(artifacts.resolve()))}\n[engine]\n{settings}\n'
+        f'artifacts = {json.dumps(str(settings.artifacts.resolve()))}\n[engine]\n{engine}\n'
         f'[[gates]]\nname = "{GATE}"\n'
-        f'[[cameras]]\nname = "{CAMERA}"\nkind = "pattern"\nsource = "{frame}"\ngate = "{GATE}"\n'
+        f'[[cameras]]\nname = "{CAMERA}"\nkind = "pattern"\nsource = "{size[0]}x{size[1]}"\ngate = "{GATE}"\n'
         f"buffer_frames = {BUFFER_FRAMES}\n"
-        f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n',
+        f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n{daemon}\n',
         encoding="utf-8",
     )  # fmt: skip
     began_s = time.perf_counter()
@@ -187,6 +232,12 @@ def running_line(folder: Path, artifacts: Path, frame: str, engine: dict[str, An
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _quantiles(values: list[float], *quantiles: float) -> list[float | None]:
+    if not values:
+        return [None] * len(quantiles)
+    return [round(float(q), 2) for q in np.quantile(values, quantiles)]
 
 
 def _free_ports(count: int) -> list[int]:

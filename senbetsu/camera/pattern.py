@@ -24,6 +24,17 @@ def pattern_pictures(width: int, height: int) -> list[NDArray[np.uint8]]:
     return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(PICTURES)]
 
 
+def picture_size(text: str, setting: str) -> tuple[int, int]:
+    """Width and height in pixels of "WIDTHxHEIGHT". Raises ConfigError, which names the setting."""
+    size = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if size is None or int(size[1]) * int(size[2]) > MOST_PIXELS:
+        raise ConfigError(
+            f"{setting} = {text!r}: expected the size of the pictures in pixels, width x height, of at most "
+            f"{MOST_PIXELS >> 20} megapixels; for example 1024x1024"
+        )
+    return int(size[1]), int(size[2])
+
+
 class PatternCamera:
     """See senbetsu.camera.interface.Camera. `source` is "WIDTHxHEIGHT" in pixels."""
 
@@ -32,13 +43,7 @@ class PatternCamera:
 
     def __init__(self, section: CameraSection) -> None:
         self.name = section.name
-        size = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", section.source)
-        if size is None or int(size[1]) * int(size[2]) > MOST_PIXELS:
-            raise ConfigError(
-                f"cameras.{section.name}.source = {section.source!r}: a pattern camera takes the size of its pictures in "
-                "pixels, for example 1024x1024"
-            )
-        self._size = int(size[1]), int(size[2])
+        self._size = picture_size(section.source, f"cameras.{section.name}.source")
         self._period_ns = round(1e9 / (section.rate_hz or 10.0)) if section.trigger == "free_run" else 0
         self._due_ns = 0
         self._frame_id = 0

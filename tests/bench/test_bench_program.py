@@ -1,11 +1,12 @@
 """`senbetsu bench` as its user sees it: a real daemon, triggers and verdicts over real sockets."""
 
 import json
+import os
 
 import pytest
 
-from bench.__main__ import carries, tier
-from bench.line import Load
+from bench.line import Load, ResidentMemory
+from bench.measure import carries, tier
 
 KEYS = {
     "daemon_to_bare_ratio", "bare", "daemon", "deadline_ms", "loads", "carries", "conditions", "profile",
@@ -43,7 +44,7 @@ def test_without_artefacts_it_takes_a_profile_of_random_numbers_and_says_so(senb
 
 
 def load(rate_hz: float, ok: int, overload: int, p99_ms: float | None) -> Load:
-    return Load(rate_hz, ok + overload, {"SIMULATED": ok, "OVERLOAD": overload}, 1.0, 1.0, p99_ms, 9.0)
+    return Load(rate_hz, ok + overload, {"OK": ok, "OVERLOAD": overload}, 1.0, 1.0, p99_ms, 9.0, p99_ms, 0.0, 10.0)
 
 
 def test_a_load_is_stable_where_every_part_was_looked_at_in_time_and_failing_where_one_in_a_hundred_was_not() -> None:
@@ -59,3 +60,59 @@ def test_what_a_pc_carries_is_the_highest_stable_load_less_the_margin() -> None:
     assert carries(loads)["parts_per_s"] == 80
     assert carries(loads)["cameras"] == 8
     assert carries(loads[2:])["cameras"] == 0
+
+
+def test_an_even_rate_is_held_against_the_engines_own_time_for_one_part(senbetsu, line) -> None:
+    done = senbetsu(
+        "bench", "--artifacts", line.artifacts, "--frame", "320x240", "--seconds", 1, "--rate", 20, "--json"
+    )
+    assert done.status == 0, done.stderr
+    report = json.loads(done.stdout)
+    load = report["load"]
+    assert load["parts"] == 20
+    assert load["without_result"] == 0
+    slower = max(report["one_part_before"]["p99_ms"], report["one_part_after"]["p99_ms"])
+    assert report["p99_to_engine_p99_ratio"] == pytest.approx(load["p99_ms"] / slower, rel=0.01)
+    assert load["p50_ms"] <= load["p99_ms"] <= load["max_ms"]
+
+
+def test_under_overload_every_trigger_has_a_result_and_the_memory_is_told(senbetsu, line) -> None:
+    done = senbetsu(
+        "bench", "--artifacts", line.artifacts, "--frame", "320x240", "--seconds", 1, "--overload", "--json"
+    )
+    assert done.status == 0, done.stderr
+    load = json.loads(done.stdout)["load"]
+    assert load["without_result"] == 0
+    assert sum(load["reasons"].values()) == load["parts"]
+    assert load["settled_s"] == 0.5
+    assert load["resident_growth_mib"] >= 0
+
+
+@pytest.mark.parametrize("frame", ["1024", "0x10", "20x20x3", "99999x99999"])
+def test_a_wrong_frame_size_is_one_clear_error(senbetsu, frame) -> None:
+    done = senbetsu("bench", "--frame", frame)
+    assert done.status == 2
+    assert "Traceback" not in done.stderr
+    assert f"--frame = '{frame}'" in done.stderr
+    assert "1024x1024" in done.stderr
+
+
+def test_int8_without_a_profile_says_what_makes_one(senbetsu, tmp_path) -> None:
+    done = senbetsu("bench", "--artifacts", tmp_path, "--set", "engine.precision=int8")
+    assert done.status == 2
+    assert "Traceback" not in done.stderr
+    assert "calibrate with --set engine.precision=int8 first" in done.stderr
+
+
+def test_growth_counts_from_when_the_load_has_settled() -> None:
+    memory = ResidentMemory(os.getpid(), 1.0)
+    memory.look(0.5)
+    assert memory.growth_mib is None
+    memory.look(1.0)
+    kept = bytearray(b"x") * (8 << 20)
+    memory.look(1.1)  # not due yet
+    assert memory.growth_mib == 0
+    memory.look(1.3)
+    assert len(kept) == 8 << 20
+    assert memory.growth_mib is not None
+    assert memory.growth_mib > 6

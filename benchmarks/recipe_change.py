@@ -20,7 +20,7 @@ import zmq
 from conditions import save
 
 from bench.line import running_line
-from demo.__main__ import ARTIFACTS, REPOSITORY
+from demo.__main__ import ARTIFACTS, REPOSITORY, ROOT
 from senbetsu.messages import Answer, RecipeRequest, encode_request
 
 RATE_HZ, SECONDS, DEADLINE_MS, CHANGES = 20.0, 40.0, 500.0, 12
@@ -48,6 +48,9 @@ def run(folder: Path) -> dict[str, Any]:
     for name, number in (("one", 1), ("two", 2)):
         shutil.copytree(ARTIFACTS, folder / "recipes" / name)
         (folder / "recipes" / name / "recipe.toml").write_text(f"recipe = {number}\n")
+    # A profile is bound to the number that it was calibrated under.
+    calibrate = ("calibrate", "--artifacts", folder / "recipes/two", "--normal", ROOT / "data/calibrate/normal")
+    subprocess.run([sys.executable, "-m", *map(str, calibrate)], check=True, cwd=folder, capture_output=True)
     with running_line(folder, folder / "recipes/one", "256x256", {}) as line, zmq.Context() as context:
         endpoint = (folder / "bench.toml").read_text().split('request = "')[1].split('"')[0]
         dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)

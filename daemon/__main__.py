@@ -19,7 +19,7 @@ from daemon.recipes import RecipeSource
 from daemon.service import Daemon, check_config
 from senbetsu.config import Config
 from senbetsu.judge import Judge, load_judge
-from senbetsu.profile import check_camera_binding
+from senbetsu.profile import check_camera_binding, check_recipe_binding
 from senbetsu.program import parser, read, run, set_up_logging
 
 log = logging.getLogger("daemon")
@@ -35,6 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _first_judge(config: Config) -> Judge:
     judge = load_judge(config)
+    check_recipe_binding(judge.recipe, config)
     check_camera_binding(judge.camera, config)
     return judge
 

@@ -19,7 +19,7 @@ from senbetsu.errors import ConfigError, UserError
 from senbetsu.judge import Judge
 from senbetsu.messages import Answer, RecipeRequest
 from senbetsu.metrics import Metrics
-from senbetsu.profile import check_camera_binding
+from senbetsu.profile import check_camera_binding, check_recipe_binding
 from senbetsu.recipes import find_recipe
 
 log = logging.getLogger("daemon")
@@ -190,6 +190,7 @@ class Recipes:
         config = loading.settings.config(loading.folder)
         check_same_line(self._base, config)
         judge = source.load(config)
+        check_recipe_binding(judge.recipe, config)
         check_camera_binding(judge.camera, config)
         loading.loaded = Loaded.of(config, judge)
 

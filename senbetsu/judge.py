@@ -26,6 +26,8 @@ class Judge:
     """Of the calibration's scores; None: drift cannot be watched for."""
     camera: CameraBinding | None = None
     """The camera that took the calibration's parts; None: they came from a folder."""
+    recipe: int | None = None
+    """The number that was calibrated as; None: not known."""
 
 
 def load_judge(config: Config) -> Judge:
@@ -54,4 +56,5 @@ def load_judge(config: Config) -> Judge:
         claim.headline_rate,
         profile.distribution,
         profile.camera,
+        profile.recipe,
     )

@@ -168,6 +168,23 @@ def check_binding(profile: Profile, embedding: Embedding, choice: EngineChoice, 
         )
 
 
+def check_recipe_binding(recipe: int | None, config: Config) -> None:
+    """Refuse to watch with a profile of another recipe than these settings are of: it may have been copied or renumbered.
+
+    Args:
+        recipe: the profile's; None: nothing is known of it.
+
+    Raises:
+        ArtifactError: says which recipe and what to run.
+    """
+    if recipe is not None and recipe != config.recipe:
+        raise ArtifactError(
+            f"{config.artifacts}/{NAME}.json: calibrated as recipe {recipe}, but this is recipe {config.recipe} (recipe.toml "
+            f"beside it, or `recipe` in the config); run `senbetsu calibrate --artifacts {config.artifacts}` with parts of "
+            "this recipe, or give it its number back"
+        )
+
+
 def check_camera_binding(camera: CameraBinding | None, config: Config) -> None:
     """Refuse to watch through a camera that was set otherwise when it took the calibration's parts.
 

@@ -43,6 +43,12 @@ def ended(plc: Any) -> None:
     assert plc.process.wait(timeout=60) == 0, plc.log.read_text()
 
 
+def program(rig: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run beside the line."""
+    command = [sys.executable, "-P", "-m", *arguments]
+    return subprocess.run(command, cwd=rig.folder, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
 def in_turn(values: list[Any]) -> list[Any]:
     return [value for value, _ in groupby(values)]
 
@@ -77,7 +83,9 @@ def test_the_plc_asks_for_a_recipe_and_until_it_judges_every_part_is_rejected_fo
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_with_the_real_engine_recipes_change_by_command_and_by_sighup_and_each_part_has_its_result(rig: Any) -> None:
+def test_with_the_real_engine_recipes_change_by_command_and_by_sighup_and_each_part_has_its_result(
+    rig: Any, line: Any
+) -> None:
     folder: Path = rig.folder / "recipes/second"
     shutil.copytree(rig.artifacts, folder)
     (folder / "recipe.toml").write_text("recipe = 2\n")
@@ -87,8 +95,12 @@ def test_with_the_real_engine_recipes_change_by_command_and_by_sighup_and_each_p
     results = Results(rig)
     plc = rig.start_plc("--seconds", "300", "--rate-hz", "20")
     results.until_judged_by(1, 20)
-    command = [sys.executable, "-P", "-m", "recipe", "--config", "config.toml", "second"]
-    done = subprocess.run(command, cwd=rig.folder, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    refused = program(rig, "recipe", "--config", "config.toml", "second")
+    assert refused.returncode != 0
+    assert "calibrated as recipe 1, but this is recipe 2" in refused.stderr, "what was copied is not of this recipe"
+    calibrated = program(rig, "calibrate", "--artifacts", str(folder), "--normal", str(line.calibrate_normal))
+    assert calibrated.returncode == 0, calibrated.stderr
+    done = program(rig, "recipe", "--config", "config.toml", "second")
     assert done.returncode == 0, done.stderr
     results.until_judged_by(2, 20)
     config = rig.folder / "config.toml"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from senbetsu.config import Config, load_config, read_settings
-from senbetsu.errors import ConfigError
+from senbetsu.errors import ArtifactError, ConfigError
+from senbetsu.profile import check_recipe_binding
 from senbetsu.recipes import Recipe, find_recipe
 
 
@@ -108,3 +109,13 @@ def test_without_any_recipe_there_is_the_one_of_the_config(tmp_path: Path, monke
     assert find_recipe(Config(), number=1) == Recipe("artifacts", 1, Path("artifacts"))
     with pytest.raises(ConfigError, match="recipe 'nothing': there is none; there are artifacts"):
         find_recipe(Config(), name="nothing")
+
+
+def test_a_profile_of_another_recipe_is_refused_with_what_to_run(place: Path) -> None:
+    config = read_settings(Path("config.toml")).config(Path("recipes/small"))
+    check_recipe_binding(2, config)
+    check_recipe_binding(None, config)
+    with pytest.raises(
+        ArtifactError, match=r"calibrated as recipe 1, but this is recipe 2.*senbetsu calibrate --artifacts"
+    ):
+        check_recipe_binding(1, config)

@@ -4,13 +4,13 @@ Each split deals the normal parts at random into those that the model is fitted 
 rest. All that is fitted is fitted anew. On the rest, of which there are m, the rejected ones are counted. Theory says how
 their number is distributed: beta-binomial with m trials, a = n - k + 1, b = k. The splits are independent, since given the
 parts a split is a random permutation of them, and so the share of splits over the promise has the standard error of a
-proportion.
+proportion. Cross-conformal, where every shown part serves twice, has no such law: its mean is put beside the usual rate and
+the one that is answered for.
 
 Every finished block is kept in benchmarks/results/coverage.json; called again, the script goes on with those missing.
 """
 
 import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ from benchmarks.calibration.blocks import Blocks, measure
 from benchmarks.calibration.refit import FOLDS, Model, Set, deal, held_out_scores
 from senbetsu.conformal import threshold_at
 from senbetsu.promise import PromiseError, make_claim
+from senbetsu.scoring import NOVELTY
 
 SIZES = {"magnetic_tile": (400, 300), "elpv": (500, 500)}
 """Parts that are fitted on, and that set the threshold; what is left over is the rest."""
 PROMISES = tuple((rate, confidence) for confidence in (None, 0.95) for rate in (0.05, 0.02, 0.01))
 COOKIES = 31
+CROSS_SHOWN, CROSS_RATES = 0.7, (0.05, 0.02, 0.01)
 LOT_RATES = (0.05, 0.02)
 QUICKEST = ("whole",)
 
@@ -43,18 +45,14 @@ def claims(n: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def split_runs(statistics: Sequence[str]) -> Callable[[Set, int], dict[str, Any]]:
-    """Random splits, split conformal, with some of the frozen statistics; of the rejected ones, how many are of which lot."""
-    return lambda some, count: _split_runs(some, count, statistics)
-
-
-def _split_runs(some: Set, count: int, statistics: Sequence[str]) -> dict[str, Any]:
+def split_runs(some: Set, count: int) -> dict[str, Any]:
+    """Random splits, split conformal, with all frozen statistics; of the rejected ones, how many are of which lot."""
     fit, calibrate = SIZES[some.name]
     rules = claims(calibrate)
     lots = sorted(set(some.lot.tolist()))
     for seed in range(count):
         order = np.random.default_rng(seed).permutation(len(some.normal))
-        model = Model.of(some.normal.take(order[:fit]), statistics)
+        model = Model.of(some.normal.take(order[:fit]))
         scores = model.scores(some.normal.take(order[fit:]))
         rest_lot = some.lot[order[fit + calibrate :]]
         for rule in rules.values():
@@ -66,8 +64,33 @@ def _split_runs(some: Set, count: int, statistics: Sequence[str]) -> dict[str, A
                 by_lot[lot][1] += int((rest_lot == lot).sum())
         tell(some.name, "split", seed, count)
     return {
-        "fit": fit, "n": calibrate, "rest": len(some.normal) - fit - calibrate, "splits": count, "statistics": list(statistics),
+        "fit": fit, "n": calibrate, "rest": len(some.normal) - fit - calibrate, "splits": count, "statistics": list(NOVELTY),
         "rules": rules,
+    }  # fmt: skip
+
+
+def cross_runs(some: Set, count: int) -> dict[str, Any]:
+    """Every shown part serves twice, with all frozen statistics: a split takes FOLDS + 1 fits."""
+    shown_count = round(CROSS_SHOWN * len(some.normal))
+    rules = {}
+    for rate in CROSS_RATES:
+        claim, _ = make_claim(0, shown_count, rate, None)
+        rules[f"{rate:g} expected"] = {
+            "rate": rate, "n": claim.n, "k": claim.k, "usual_rate": claim.expected_rate,
+            "guaranteed_rate": claim.guaranteed_rate, "rejected": [],
+        }  # fmt: skip
+    for seed in range(count):
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(some.normal))
+        shown, rest = some.normal.take(order[:shown_count]), some.normal.take(order[shown_count:])
+        held_out = held_out_scores(shown, deal(shown.sha256, FOLDS, random)).tolist()
+        scores = Model.of(shown).scores(rest)
+        for rule in rules.values():
+            rule["rejected"].append(int(rejected(scores, threshold_at(held_out, rule["k"])).sum()))
+        tell(some.name, "cross", seed, count)
+    return {
+        "n": shown_count, "rest": len(some.normal) - shown_count, "splits": count, "folds": FOLDS,
+        "statistics": list(NOVELTY), "rules": rules,
     }  # fmt: skip
 
 
@@ -147,7 +170,7 @@ def tell(name: str, what: str, seed: int, count: int) -> None:
 
 
 BLOCKS: Blocks = {
-    "magnetic_tile split": (split_runs(("whole", "places")), 500), "elpv split": (split_runs(QUICKEST), 500),
+    "magnetic_tile split": (split_runs, 500), "elpv split": (split_runs, 500), "magnetic_tile cross": (cross_runs, 100),
     "cookies few": (few_runs, 100), "magnetic_tile lots": (lot_runs, 5), "elpv lots": (lot_runs, 5),
 }  # fmt: skip
 

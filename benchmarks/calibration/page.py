@@ -113,6 +113,60 @@ def verdict_rows() -> list[str]:
     ]
 
 
+def cross_rows() -> list[str]:
+    """All shown parts serve twice."""
+    rows = [
+        "| set | promise | n, k | splits | rejected of the rest: mean (its error) | usually | answered for | worst split |",
+        "|---" * 8 + "|",
+    ]
+    for name, block in blocks("coverage", "cross").items():
+        for rule in block["rules"].values():
+            rates = np.array(rule["rejected"]) / block["rest"]
+            error = float(rates.std(ddof=1)) / math.sqrt(len(rates))
+            rows.append(
+                f"| {SETS[name]} | {promised(rule | {'confidence': None})} | {rule['n']}, {rule['k']} | {block['splits']} "
+                f"| {percent(rates.mean())} ({percent(error)}) | {percent(rule['usual_rate'])} "
+                f"| {percent(rule['guaranteed_rate'])} | {percent(rates.max())} |"
+            )
+    return rows
+
+
+def drift_rows() -> list[str]:
+    """Parts until an alarm."""
+    document = result("drift")
+    longest, own = document["longest"], document["without_repeats"]
+    rows = [
+        "| change | good parts rejected | mean rank of those that pass | alarmed within "
+        f"{longest} parts | parts until then: median | 95 % | good parts rejected by then | change after "
+        f"{document['changes']['blurred, sigma 1 px']['later']['unchanged_parts_before']} parts: alarmed | median | 95 % |",
+        "|---" * 10 + "|",
+    ]
+    for name, row in document["changes"].items():
+        if "later" not in row:
+            continue
+        cells = []
+        for run in (row["from_the_first_part"], row["later"]):
+            until = ["" if parts is None else str(parts) for parts in run["parts_until_alarm"].values()]
+            cells.append([percent(run[f"alarmed_within_{longest}_parts"], 1), *until])
+        rejected = row["from_the_first_part"].get("rejected_until_alarm", "")
+        rows.append(
+            f"| {name} | {percent(row['false_rejects'], 1)} | {row['mean_rank_of_passed']:.3f} | {' | '.join(cells[0])} "
+            f"| {rejected} | {' | '.join(cells[1])} |"
+        )
+    unchanged = document["changes"]["unchanged"]["from_the_first_part"]
+    return [
+        f"{document['n']} cells calibrate, k = {document['k']}; `drift_window` {document['window']}, "
+        f"`drift_false_alarm_parts` {document['false_alarm_parts']}; {document['engine']}.",
+        "",
+        *rows,
+        "",
+        f"Nothing changed: {percent(unchanged[f'alarmed_within_{longest}_parts'])} of {unchanged['streams']} streams of "
+        f"{longest} parts alarmed; at most {percent(document['stated_alarms_of_unchanged'])} is stated. No cell used twice, "
+        f"one false alarm in {own['false_alarm_parts']} parts stated: {percent(own['alarmed'])} of {own['streams']} streams "
+        f"of {own['parts']} parts alarmed; at most {percent(own['stated_at_most'])} is stated.",
+    ]
+
+
 def few_rows() -> list[str]:
     """31 cookies."""
     rows = [
@@ -242,6 +296,18 @@ def memory_rows() -> list[str]:
     ]
 
 
+def throughput_rows() -> list[str]:
+    """Scoring from files against the engine alone."""
+    document = result("calibration_throughput")
+    rate, ratio = document["pictures_per_s"], document["calibrate_to_engine"]
+    return [
+        f"{rate['calibrate']:.0f} pictures/s against {rate['engine']:.0f}, {ratio['median']:.2f} (median of "
+        f"{document['rounds']} rounds, {ratio['lowest']:.2f} to {ratio['highest']:.2f}), {document['engine']}, "
+        f"{document['conditions']['cores']} cores, all of which the engine takes. One thread reads, decodes and fits "
+        f"{rate['read_only']:.0f} pictures/s."
+    ]
+
+
 def conditions_rows() -> list[str]:
     """On what it was measured."""
     found = result("coverage")["blocks"]
@@ -250,7 +316,8 @@ def conditions_rows() -> list[str]:
 
 
 BLOCKS = {
-    "coverage": coverage_rows, "verdict": verdict_rows, "few": few_rows, "within": within_rows, "lots": lots_rows,
+    "coverage": coverage_rows, "cross": cross_rows, "drift": drift_rows, "throughput": throughput_rows,
+    "verdict": verdict_rows, "few": few_rows, "within": within_rows, "lots": lots_rows,
     "shares": shares_rows, "stained": stained_rows, "memory": memory_rows, "conditions": conditions_rows,
 }  # fmt: skip
 

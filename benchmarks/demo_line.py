@@ -45,7 +45,7 @@ def as_its_unit(services: Iterable[Service]) -> None:
 
 
 @contextmanager
-def demo_line(settings: Mapping[str, object] | None = None) -> Iterator[DemoLine]:
+def demo_line(settings: Mapping[str, object] | None = None, artefacts: Path = ARTIFACTS) -> Iterator[DemoLine]:
     """Both are ready inside; the demo is run first where it has not been. `settings` by dotted name, as `--set` takes them."""
     if not (ARTIFACTS / "profile.json").exists():
         subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
@@ -57,7 +57,7 @@ def demo_line(settings: Mapping[str, object] | None = None) -> Iterator[DemoLine
             "bridge.subscribe": publish, "bridge.request": request, "bridge.modbus_port": line.modbus,
             "bridge.metrics_port": 0, "bridge.state_dir": temporary, "cameras.0.loop": "true",
         }  # fmt: skip
-        flags = ["--config", "config.toml", "--artifacts", str(ARTIFACTS)]
+        flags = ["--config", "config.toml", "--artifacts", str(artefacts)]
         for key, value in {**own, **(settings or {})}.items():
             flags += ["--set", f"{key}={value}"]
         line.services.update({name: Service(name, *flags) for name in ("daemon", "bridge")})

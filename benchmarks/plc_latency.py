@@ -23,6 +23,7 @@ weighs these processes against those (root sets it: `echo -15 > /proc/self/autog
 """
 
 import os
+import tempfile
 import time
 import urllib.request
 from itertools import pairwise
@@ -33,13 +34,17 @@ import numpy as np
 import zmq
 from conditions import save
 from demo_line import UNIT_NICE, DemoLine, as_its_unit, demo_line
+from int8 import artefacts
 from pymodbus.client import ModbusTcpClient
 
+from demo.__main__ import ARTIFACTS
 from senbetsu.messages import Result, decode_result
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COUNT, Control, PlcWrite, SlotBit
 from senbetsu.verdict import Reason
 
 RATE_HZ, SECONDS, WARM = 50, 60, 200
+RUNS = [(precision, nice, threads) for precision in ("auto", "int8") for nice in (UNIT_NICE, 0) for threads in (1, 0)]
+"""Precision (auto: bf16 where the CPU has it), priority of daemon and bridge, threads of the engine (0: all cores)."""
 DAEMON_STAGES = ("wait", "fit", "engine")
 STAGES = ("written", "frame", "judged", "readable")
 ANCHOR_MS = 9.5
@@ -213,12 +218,15 @@ def measure(line: DemoLine) -> dict[str, Any]:
 def main() -> None:
     """The benchmark."""
     runs = []
-    for nice in (UNIT_NICE, 0):
-        for threads in (1, 0):
-            with demo_line({"engine.threads": threads, "gates.0.deadline_ms": 1000}) as line:
+    with tempfile.TemporaryDirectory() as temporary:
+        artefacts(Path(temporary))
+        for precision, nice, threads in RUNS:
+            settings = {"engine.precision": precision, "engine.threads": threads, "gates.0.deadline_ms": 1000}
+            with demo_line(settings, Path(temporary) if precision == "int8" else ARTIFACTS) as line:
                 if nice:
                     as_its_unit(line.services.values())
-                runs.append({"engine_threads": threads or "all", "nice": nice, **measure(line)})
+                run = {"precision": precision, "engine_threads": threads or "all", "nice": nice, **measure(line)}
+            runs.append(run)
     save("plc_latency", {"rate_hz": RATE_HZ, "seconds": SECONDS, "anchor_p99_ms": ANCHOR_MS, "runs": runs})
 
 

@@ -21,6 +21,7 @@ from conditions import save
 
 from bench.line import running_line
 from demo.__main__ import ARTIFACTS, REPOSITORY, ROOT
+from senbetsu.config import Config
 from senbetsu.messages import Answer, RecipeRequest, encode_request
 
 RATE_HZ, SECONDS, DEADLINE_MS, CHANGES = 20.0, 40.0, 500.0, 12
@@ -51,7 +52,8 @@ def run(folder: Path) -> dict[str, Any]:
     # A profile is bound to the number that it was calibrated under.
     calibrate = ("calibrate", "--artifacts", folder / "recipes/two", "--normal", ROOT / "data/calibrate/normal")
     subprocess.run([sys.executable, "-m", *map(str, calibrate)], check=True, cwd=folder, capture_output=True)
-    with running_line(folder, folder / "recipes/one", "256x256", {}) as line, zmq.Context() as context:
+    settings = Config(artifacts=folder / "recipes/one")
+    with running_line(folder, settings, (256, 256)) as line, zmq.Context() as context:
         endpoint = (folder / "bench.toml").read_text().split('request = "')[1].split('"')[0]
         dealer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         dealer.connect(endpoint)

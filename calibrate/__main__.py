@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import sqlite3
 import sys
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -54,7 +55,13 @@ def main(arguments: argparse.Namespace) -> int:
     with join_group() as group:
         if not group.is_first:
             logging.getLogger().setLevel(logging.ERROR)
-        return calibrate(arguments, group)
+        try:
+            return calibrate(arguments, group)
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"the list of parts cannot be kept on the disk: {error}; free some space in /var/tmp, or name a folder that "
+                "has some in SQLITE_TMPDIR"
+            ) from error
 
 
 def calibrate(arguments: argparse.Namespace, group: Group) -> int:

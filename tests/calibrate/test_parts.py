@@ -145,3 +145,16 @@ def test_a_folder_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> Non
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"none of the 1 pictures can be read; the first: .*a\.png"):
         read_parts(tmp_path, {}, 40, FittedPictures(40), ALONE)
+
+
+def test_a_disk_that_is_full_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    import calibrate.__main__ as program
+
+    def full(*_: object) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(program, "calibrate", full)
+    with pytest.raises(UserError, match="disk is full; free some space in /var/tmp"):
+        program.main(program.flags().parse_args(["--normal", "parts"]))

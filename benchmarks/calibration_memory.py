@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 import calibrate.__main__ as program
 import calibrate.account
 import calibrate.fit
+import calibrate.parts
 from benchmarks.conditions import save
 from calibrate.fit import Calibration
 from calibrate.fitted import FittedPictures
@@ -46,6 +47,8 @@ from senbetsu.scoring import Fusion, Head, Scorer
 
 COUNTS = (10_000, 100_000, 1_000_000)
 CHANNELS, PLACES, DEEP, ROWS, FOLDS, SIDE, FOLDER = 16, 16, 32, 4096, 5, 32, 1000
+CHUNK = 1000
+"""Of the made-up vectors, which are small."""
 WARM = 2000
 """Parts of a run before the one that is measured: what libraries take once."""
 
@@ -130,6 +133,7 @@ def measured(run: Callable[[int], dict[str, Any]], count: int) -> dict[str, Any]
 
 def moments(count: int) -> dict[str, Any]:
     """Fitting and scoring, every part twice."""
+    calibrate.parts.CHUNK = CHUNK
     made = Made()
     embedding = made.embedding()
     none = embedding.moments.without(embedding.moments)

@@ -30,6 +30,10 @@ WATCHDOG_EVERY_NS = 1_000_000_000
 ACK_EVERY_NS = 100_000_000
 
 
+def _say_what_a_change_takes() -> None:
+    log.warning("SIGHUP changes nothing: settings are read at the start. Restart the bridge; meanwhile the PLC rejects")
+
+
 class Bridge:
     """`run` returns the exit status."""
 
@@ -62,6 +66,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, _say_what_a_change_takes)
         journal = self._journal
         if journal is not None:
             journal.start()

@@ -86,6 +86,8 @@ class GateContract:
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     """As the run's counters, but over all runs."""
     refused_writes: int = 0
+    gate_excess: int = 0
+    """Most parts that the gate let pass in this run beyond those that were passed: more than 0, and it breaks the rule [14]."""
     journal_failing: bool = False
     _looked_ns: int | None = None
     _paused_from_ns: int | None = None
@@ -109,6 +111,7 @@ class GateContract:
                 self._begin_run(now_ns)
         if write.run_echo != self.run:
             return []  # triggers and acknowledgements of another run are of the past [5]
+        self.gate_excess = max(self.gate_excess, self._plc.gate_passed - self._counts["pass"])
         if self._trigger is None:
             self._trigger = write.trigger
             self._acknowledged = write.acknowledged
@@ -290,7 +293,7 @@ class GateContract:
         self._acknowledged = None
         self._overflow = False
         self._out_of_step = self._held = False
-        self._newest_decided = 0
+        self._newest_decided = self.gate_excess = 0
         self._counts = dict.fromkeys(COUNTS, 0)
 
     def _acknowledge(self, acknowledged: int) -> None:

@@ -242,6 +242,15 @@ def ignores_hangup(pid: int) -> bool:
     return bool(ignored & 1 << signal.SIGHUP - 1)
 
 
+def test_a_gate_that_lets_pass_what_was_not_passed_is_told_once(setup: Setup) -> None:
+    setup.plc.write(gate_passed=2)
+    setup.plc.write(gate_passed=2)
+    wait_for(lambda: "let 2 part(s) pass" in (setup.folder / "bridge.log").read_text())
+    trigger = setup.plc.part()
+    wait_for(lambda: setup.plc.reason(trigger) == "OK")
+    assert (setup.folder / "bridge.log").read_text().count("part(s) pass") == 1
+
+
 def test_a_lost_message_is_recovered_by_replay(setup: Setup) -> None:
     setup.daemon.on_trigger = lambda daemon, request: daemon.make(request)  # made, and never published
     trigger = setup.plc.part()

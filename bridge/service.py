@@ -156,9 +156,11 @@ class Bridge:
             self._told[name][kind] = total
         if gate.gate_excess > self._excess_told[name]:
             log.critical(
-                "gate %s let %d part(s) pass in run %d that were not passed: bypassed, or it breaks the gate's rule; stop the line",
-                name, gate.gate_excess, gate.run,
-            )  # fmt: skip
+                "gate %s let %d part(s) pass in run %d that were not passed: it is bypassed or broken; stop the line",
+                name,
+                gate.gate_excess,
+                gate.run,
+            )
         self._excess_told[name] = gate.gate_excess
         metrics.gauge("plc_gate_excess", name).set(gate.gate_excess)
         metrics.gauge("plc_link_up", name).set(gate.plc_is_here)

@@ -1,4 +1,5 @@
-"""How many parts pass until drift is told, how many good ones are rejected by then, and how often nothing is the matter.
+"""How many parts pass until drift is told, how many good ones are rejected by then, and how often nothing is the matter; and
+how many pass after a repair until the alarm is over.
 
 Solar cells (ELPV, probability 0, the demo's split): 700 are learned. The 808 others are the population. Each change is done to
 their pictures, which are scored by the line's engine. Every stream has a calibration of its own: 408 scores are drawn from the
@@ -34,6 +35,8 @@ STREAMS, LONGEST = 200, 10_000
 UNCHANGED_STREAMS = 1000
 GOOD_BEFORE = 5000
 """Unchanged parts before the change, in the streams in which it comes late."""
+LASTS = 2000
+"""Changed parts after the alarm, before the change is repaired."""
 STRICT = 1000
 """`false_alarm_parts` of the streams without repeats."""
 HAIR = 1e-9
@@ -110,6 +113,25 @@ def until_told(detector: DriftDetector, stream: Scores) -> tuple[int | None, str
     return None, "", rejected
 
 
+def until_over(detector: DriftDetector, stream: Scores) -> int | None:
+    """Parts until no alarm of scores is left."""
+    threshold = detector.expected.distribution.upper_edges[-1]
+    for number, score in enumerate(stream.tolist(), 1):
+        detector.see(score, passed=score <= threshold)
+        if not {"level", "shape"} & set(detector.alarms):
+            return number
+    return None
+
+
+def after(
+    detector: DriftDetector, unchanged: Scores, changed: Scores, random: np.random.Generator
+) -> tuple[bool, int | None]:
+    """An alarm has come: whether it ends though the change lasts, LASTS parts more; else parts until it does after a repair."""
+    if until_over(detector, drawn(changed, LASTS, random)) is not None:
+        return True, None
+    return False, until_over(detector, drawn(unchanged, 4 * LONGEST, random))
+
+
 def drawn(scores: Scores, count: int, random: np.random.Generator) -> Scores:
     """With replacement, and no two alike."""
     return random.choice(scores, count) + random.normal(0, HAIR, count)
@@ -117,7 +139,7 @@ def drawn(scores: Scores, count: int, random: np.random.Generator) -> Scores:
 
 def figures_of(unchanged: Scores, changed: Scores, stated: Stated, before: int, streams: int) -> dict[str, Any]:
     """One row: `before` unchanged parts, then LONGEST of the changed population. What alarms before the change is set aside."""
-    ends = []
+    ends, repairs = [], []
     early = 0
     for seed in range(streams):
         random = np.random.default_rng(seed)
@@ -125,6 +147,8 @@ def figures_of(unchanged: Scores, changed: Scores, stated: Stated, before: int, 
         early += until_told(detector, drawn(unchanged, before, random))[0] is not None
         if not detector.alarms:
             ends.append(until_told(detector, drawn(changed, LONGEST, random)))
+            if changed is not unchanged and {"level", "shape"} & set(detector.alarms):
+                repairs.append(after(detector, unchanged, changed, random))
     parts = sorted(number for number, _, _ in ends if number is not None)
     tests = [test for _, test, _ in ends if test]
     row: dict[str, Any] = {
@@ -136,6 +160,17 @@ def figures_of(unchanged: Scores, changed: Scores, stated: Stated, before: int, 
     }
     until = {what: math.ceil(share * len(ends)) for what, share in (("median", 0.5), ("p95", 0.95))}
     row["parts_until_alarm"] = {what: parts[rank - 1] if rank <= len(parts) else None for what, rank in until.items()}
+    if repairs:
+        row["ended_though_it_lasted"] = {
+            "of": len(repairs),
+            "ended": sum(ended for ended, _ in repairs),
+            "parts": LASTS,
+        }
+        over = sorted(4 * LONGEST if parts is None else parts for ended, parts in repairs if not ended)
+        row["parts_until_over"] = {
+            what: over[math.ceil(share * len(over)) - 1]
+            for what, share in (("median", 0.5), ("p95", 0.95), ("longest", 1.0))
+        }
     if parts:
         row["rejected_until_alarm"] = round(float(np.mean([end[2] for end in ends if end[0] is not None])), 2)
     return row

@@ -3,25 +3,29 @@
 import argparse
 import json
 import logging
+import sqlite3
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibrate.account import account_of
-from calibrate.fit import Calibration, Fitted, folds_of
+from calibrate.fit import Calibration
+from calibrate.fitted import FittedPictures
 from calibrate.live import finished, take_live
-from calibrate.lots import Spread, lots_of, spread_of
-from calibrate.parts import Part, read_list, read_parts, take_out
+from calibrate.lots import NEW_LOT, Spread, hold_out, name_lots, spread_of
+from calibrate.parts import UNSEEN, Part, Parts
 from calibrate.quantise import agreement, check_agreement, quantise, set_apart, unquantised
+from calibrate.reading import read_list, read_parts, take_out
 from calibrate.report import write_report
+from calibrate.shots import Every
 from senbetsu import __version__
-from senbetsu.conformal import Claim, percent, threshold_at
+from senbetsu.conformal import Claim, finite_threshold, percent
 from senbetsu.distributed import Group, join_group
 from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
@@ -29,7 +33,7 @@ from senbetsu.engine import choose_engine
 from senbetsu.engine.quantised import save_quantised
 from senbetsu.errors import UserError
 from senbetsu.files import check_writable
-from senbetsu.images import content_sha256, find_images
+from senbetsu.lots import LotRule
 from senbetsu.profile import CameraBinding, Profile, camera_settings_sha256, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
 from senbetsu.promise import make_claim
@@ -40,6 +44,10 @@ SCORES_KEPT = 10_000
 """In profile.json: of more, so many evenly spaced ranks, lowest and highest among them."""
 PARTS_KEPT = 10_000
 """Content hashes in profile.json; `parts_sha256` is one hash over all of them, sorted, a line each."""
+SUSPECTS_KEPT = 10_000
+"""In profile.json, the highest scores."""
+COMPARED = 100_000
+"""Parts that are judged with and without quantisation, at most."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -47,7 +55,13 @@ def main(arguments: argparse.Namespace) -> int:
     with join_group() as group:
         if not group.is_first:
             logging.getLogger().setLevel(logging.ERROR)
-        return calibrate(arguments, group)
+        try:
+            return calibrate(arguments, group)
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"the list of parts cannot be kept on the disk: {error}; free some space in /var/tmp, or name a folder that "
+                "has some in SQLITE_TMPDIR"
+            ) from error
 
 
 def calibrate(arguments: argparse.Namespace, group: Group) -> int:
@@ -63,51 +77,58 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         check_writable(config.artifacts)
     choice = choose_engine(config.engine)
     folder, camera = arguments.normal, None
+    if arguments.every is not None and arguments.camera is None:
+        raise UserError("--every says when a camera takes a picture; it takes --camera NAME")
     if arguments.camera is not None:
         if group.size > 1:
             raise UserError("--camera: one process takes the parts of a camera; run it without torchrun")
-        folder, section = take_live(config, arguments.camera, arguments.count)
+        folder, section = take_live(config, arguments.camera, arguments.count, arguments.every)
         camera = CameraBinding(section.name, camera_settings_sha256(section))
-    shown = read_parts(find_images([folder]), embedding.folds, folder, group)
+    pictures = FittedPictures(embedding.input_size)
+    parts = read_parts(folder, embedding.folds, embedding.input_size, pictures, group)
     listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
-    parts, bad = take_out(shown, listed, embedding.folds, folder)
+    bad = take_out(parts, listed, embedding.folds, folder)
     quantised = None
     of_ranges: list[Part] = []
     if choice.precision == "int8":
         if group.size > 1:
             raise UserError("engine.precision = 'int8': one process quantises the backbone; run it without torchrun")
-        of_ranges, parts = set_apart(parts)
+        of_ranges = set_apart(parts)
         quantised = quantise(embedding.backbone, [part.path for part in of_ranges])
-    unseen = sum(part.fold is None for part in parts)
-    log.info("%d unlike normal parts: %d were not trained on, %d were", len(parts), unseen, len(parts) - unseen)
+    unseen, n_all = parts.count(UNSEEN), parts.count()
+    log.info("%d unlike normal parts: %d were not trained on, %d were", n_all, unseen, n_all - unseen)
     claim, warnings = make_claim(
-        unseen, len(parts), promise.false_reject_rate, promise.confidence, contamination=promise.contamination
+        unseen, n_all, promise.false_reject_rate, promise.confidence, contamination=promise.contamination
     )
-    lots = None if promise.group is None else lots_of([part.path for part in parts], promise.group, folder)
-    folds, more = folds_of(parts, lots if claim.method == "cross" else None, len(embedding.fold_axes))
-    warnings += more
-    calibration = Calibration(embedding, choice, config.engine.threads, group, quantised)
-    fitted = calibration.fit_and_score(claim, parts, folds, bad, promise.contamination)
+    if promise.group is not None:
+        name_lots(parts, LotRule.of(promise.group, folder))
+    warnings += hold_out(parts, len(embedding.fold_axes), by_lot=promise.group is not None and claim.method == "cross")
+    if quantised is not None:
+        log.info("judging the parts without quantisation, to compare")
+        plain = Calibration(embedding, unquantised(), config.engine.threads, group, pictures)
+        plain_used = plain.fit_and_score(claim, parts, bad, promise.contamination).used
+        plain_threshold = finite_threshold(parts.scores_at(plain_used, [claim.k])[0])
+        parts.keep_scores_to_compare()
+    calibration = Calibration(embedding, choice, config.engine.threads, group, pictures, quantised)
+    fitted = calibration.fit_and_score(claim, parts, bad, promise.contamination)
     if not group.is_first:
         return 0
-    used, scores = fitted.used, fitted.scores
-    threshold = threshold_at(scores, claim.k)
+    used = fitted.used
+    threshold = finite_threshold(parts.scores_at(used, [claim.k])[0])
     agreed: dict[str, float] | None = None
     if quantised is not None:
-        log.info("judging the same parts without quantisation, to compare")
-        plain = Calibration(embedding, unquantised(), config.engine.threads, group)
-        expected = plain.fit_and_score(claim, parts, folds, bad, promise.contamination).scores
-        agreed = check_agreement(agreement(scores, threshold, expected, threshold_at(expected, claim.k)))
+        scores, expected = map(np.array, parts.compared(used, COMPARED))
+        agreed = check_agreement(agreement(scores, threshold, expected, plain_threshold))
         if claim.method == "cross":
             warnings.append(
                 "parts that set the threshold also set the ranges of the 8-bit backbone: the claim is a little optimistic; "
                 "with enough parts that `train` did not see it is not"
             )
     spread = None
-    if lots is not None:
-        spread, more = lot_spread(parts, lots, fitted, claim, threshold)
+    if promise.group is not None:
+        spread, more = lot_spread(parts, used, claim, threshold)
         warnings += more
-    warnings += suspect_warnings(fitted, claim, promise.contamination, unseen < len(parts))
+    warnings += suspect_warnings(parts.count("suspect"), claim, promise.contamination, unseen < n_all)
     profile = Profile(
         scorer=fitted.scorer,
         threshold=threshold,
@@ -118,28 +139,36 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         model_sha256=embedding.sha256,
         recipe=config.recipe,
         camera=camera,
-        distribution=ScoreDistribution.of(scores.tolist(), claim.k),
+        distribution=ScoreDistribution.from_ranks(
+            claim.n, claim.k, parts.scores_at(used, ScoreDistribution.ranks(claim.k)), partial(parts.count_upto, used)
+        ),
     )
     if quantised is not None:
         made_of = {"ranges_from": [part.sha256 for part in of_ranges]}
         int8_sha256 = save_quantised(config.artifacts, quantised, embedding.sha256, made_of)
         profile = replace(profile, quantised_sha256=int8_sha256)
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    kept = parts.scores_at(used, evenly(claim.n, SCORES_KEPT))
     details = {
         "created_at": now,
         "version": __version__,
         "warnings": warnings,
-        "scores": [round(float(score), 6) for score in evenly(np.sort(scores), SCORES_KEPT)],
-        "parts": [part.sha256 for part in used[:PARTS_KEPT]],
-        "parts_sha256": content_sha256("\n".join(sorted(part.sha256 for part in used)).encode()),
-        "suspects": [{"path": str(part.path), "score": round(score, 6)} for part, score in fitted.suspects],
+        "scores": [round(score, 6) for score in kept],
+        "parts": [part.sha256 for part in islice(parts.every(used), PARTS_KEPT)],
+        "parts_sha256": parts.content(used),
+        "suspects": [
+            {"path": str(part.path), "score": round(score, 6)}
+            for part, score in parts.farthest("suspect", SUSPECTS_KEPT)
+        ],
         "confirmed_bad": [str(part.path) for part in bad],
         "int8_agreement": agreed,
         "lots": None if spread is None else {"group": promise.group, **asdict(spread)},
     }
     sha256 = save_profile(config.artifacts, profile, details)
-    account = account_of(embedding, replace(profile, sha256=sha256), details, used, scores, choice, str(folder))
+    account = account_of(embedding, replace(profile, sha256=sha256), details, parts, used, kept, choice, str(folder))
     write_report(config.artifacts / "report.html", account)
+    pictures.close()
+    parts.close()
     if camera is not None:
         finished(folder)
     for warning in warnings:
@@ -170,43 +199,34 @@ def summary(profile: Profile, sha256: str, details: dict[str, Any]) -> dict[str,
     }
 
 
-def evenly(ordered: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """At most `count` of (n,) sorted numbers, evenly spaced in rank, the first and the last included."""
-    ranks = np.linspace(0, len(ordered) - 1, min(len(ordered), count)).round().astype(int)
-    spaced: NDArray[np.float64] = ordered[ranks]
-    return spaced
+def evenly(n: int, count: int) -> list[int]:
+    """At most `count` of the ranks 1 to n, evenly spaced, the first and the last included."""
+    return [int(rank) for rank in np.linspace(1, n, min(n, count)).round()]
 
 
-def lot_spread(
-    parts: Sequence[Part], lots: Sequence[str], fitted: Fitted, claim: Claim, threshold: float
-) -> tuple[Spread, list[str]]:
+def lot_spread(parts: Parts, used: str, claim: Claim, threshold: float) -> tuple[Spread, list[str]]:
     """How the lots differ at the threshold, and where the claim is optimistic for it."""
-    lot_of = {part.sha256: lot for part, lot in zip(parts, lots, strict=True)}
-    of_used = [lot_of[part.sha256] for part in fitted.used]
     warnings = []
-    held_out = np.ones(len(of_used), bool)
+    held_out = used
     if claim.method == "split":
-        trained = {lot for part, lot in zip(parts, lots, strict=True) if part.fold is not None}
-        held_out = np.array([lot not in trained for lot in of_used])
-        if not held_out.all():
+        new = f"({used}) AND {NEW_LOT}"
+        if parts.count(new) < claim.n:
             warnings.append(
-                f"{int((~held_out).sum())} of the parts that set the threshold are of lots of which others were trained on; "
-                "they say nothing of a new lot, and make the threshold a little low for one"
+                f"{claim.n - parts.count(new)} of the parts that set the threshold are of lots of which others were trained "
+                "on; they say nothing of a new lot, and make the threshold a little low for one"
             )
-        if not held_out.any():
-            held_out[:] = True
-    spread = spread_of(
-        [lot for lot, out in zip(of_used, held_out, strict=True) if out], fitted.scores[held_out], threshold
-    )
+        if parts.count(new):
+            held_out = new
+    spread = spread_of(parts.scores_of_lots(held_out), threshold)
     return spread, warnings + spread.warnings(claim.headline_rate)
 
 
-def suspect_warnings(fitted: Fitted, claim: Claim, contamination: float, some_were_trained_on: bool) -> list[str]:
+def suspect_warnings(suspects: int, claim: Claim, contamination: float, some_were_trained_on: bool) -> list[str]:
     """What a person has to do about the suspects, and what could not be looked at."""
     warnings = []
-    if fitted.suspects:
+    if suspects:
         warnings.append(
-            f"{len(fitted.suspects)} suspects, the least normal of the parts, were kept out of centroid, whitening and "
+            f"{suspects} suspects, the least normal of the parts, were kept out of centroid, whitening and "
             f"threshold; the claim counts them as good parts that are rejected. Look at them, list the bad ones in a file "
             "(--confirmed-bad), and calibrate again with a smaller --contamination or none: the claim gets tighter"
         )
@@ -238,6 +258,16 @@ def positive(text: str) -> int:
     return number
 
 
+def pace(text: str) -> Every:
+    """Seconds, or `enter`. Raises ValueError."""
+    if text == "enter":
+        return "enter"
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     command = parser("calibrate", "Find centroid, threshold and the claim they support, from normal parts.")
@@ -247,6 +277,11 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--count", type=positive, default=500, metavar="N", help="with --camera: how many (default: %(default)s)"
     )
+    command.add_argument(
+        "--every", type=pace, metavar="SECONDS",
+        help="with --camera: a picture every so many seconds at most, or `enter`: each time that you press Enter; needed where "
+        "the camera waits for a software trigger",
+    )  # fmt: skip
     command.add_argument(
         "--false-reject-rate", type=float, metavar="R", help="promise: the share of good parts rejected, on average"
     )

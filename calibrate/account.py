@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from calibrate.parts import Part
+from calibrate.parts import Parts
 from calibrate.report import LotRow, Report, Shown
 from senbetsu.embedding import Embedding
 from senbetsu.engine import EngineChoice
@@ -33,8 +33,9 @@ def account_of(
     embedding: Embedding,
     profile: Profile,
     details: Mapping[str, Any],
-    parts: Sequence[Part],
-    scores: NDArray[np.float64],
+    parts: Parts,
+    used: str,
+    scores: Sequence[float],
     choice: EngineChoice,
     where: str,
 ) -> Report:
@@ -43,20 +44,20 @@ def account_of(
     Args:
         details: the profile's JSON as far as the page shows it: created_at, version, warnings; suspects
             ({path, score}) and lots ({lots: [{lot, parts, rejected}]}) if there are any.
-        parts: those that set the threshold, n.
-        scores: (n,) theirs.
+        parts: all of them.
+        used: which set the threshold.
+        scores: theirs, or evenly spaced ranks of them.
         where: where the parts came from.
     """
     claim = profile.claim
-    order = np.argsort(-scores, kind="stable")
-    farthest = [parts[index].path for index in order[:FARTHEST]]
+    score_of = {part.path: score for part, score in parts.farthest(used, FARTHEST)}
+    farthest = list(score_of)
     suspects = details.get("suspects") or []
     suspected = [Path(suspect["path"]) for suspect in suspects[:MOST_SUSPECTS]]
-    chosen = np.unique(np.linspace(0, len(parts) - 1, min(len(parts), SAMPLE)).astype(int))
-    wanted = list(dict.fromkeys([*farthest, *suspected, *(parts[index].path for index in chosen)]))
+    chosen = [part.path for part in parts.evenly(used, SAMPLE)]
+    wanted = list(dict.fromkeys([*farthest, *suspected, *chosen]))
     features = extract_features(wanted, embedding.backbone, "report")
     shown = _shown(profile, features, [*farthest, *suspected])
-    score_of = {part.path: float(score) for part, score in zip(parts, scores, strict=True)}
     facts = [
         ("date", str(details["created_at"])),
         ("normal parts", where),
@@ -78,20 +79,20 @@ def account_of(
         claim=claim.sentence(),
         readings=claim.readings(),
         warnings=details["warnings"],
-        scores=scores,
+        scores=np.array(scores),
         threshold=profile.threshold,
         farthest=[Shown(str(path), score_of[path], *shown[path]) for path in farthest if path in shown],
         facts=facts,
         embeddings=embedding.axes.head.embed(features.head_rows),
         embedded=[str(path) for path in features.paths],
         centroid=profile.scorer.metric.centroid.reshape(-1),
-        qualities=_qualities([parts[index].path for index in chosen]),
+        qualities=_qualities(chosen),
         suspects=[
             Shown(suspect["path"], suspect["score"], *shown[Path(suspect["path"])])
             for suspect in suspects
             if Path(suspect["path"]) in shown
         ],
-        suspect_count=len(suspects),
+        suspect_count=parts.count("suspect"),
         lots=[
             LotRow(lot["lot"], lot["parts"], lot["rejected"]) for lot in (details.get("lots") or {"lots": ()})["lots"]
         ],

@@ -1,5 +1,7 @@
 """Normal parts from a camera of the line: taken as they come, kept as they are, and refused where a picture is no good.
 
+When a part is there, see calibrate.shots.
+
 Pictures lie in ARTIFACTS/calibration/CAMERA-TIME/ as PNG, each written whole or not at all; `unfinished.json` beside them says
 with which camera settings they are taken, so that the same command goes on where it was interrupted, and never adds to
 pictures of another day's settings.
@@ -7,7 +9,6 @@ pictures of another day's settings.
 
 import json
 import logging
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from senbetsu.camera import Camera, CameraFault, EndOfFrames, open_camera
+from calibrate.shots import Every, Shots, check_pace
+from senbetsu.camera import open_camera
 from senbetsu.config import CameraSection, Config
 from senbetsu.errors import UserError
 from senbetsu.files import write_atomically
@@ -30,7 +32,6 @@ from senbetsu.profile import camera_settings_sha256
 log = logging.getLogger("calibrate")
 
 FOLDER, UNFINISHED = "calibration", "unfinished.json"
-WAIT_S, GIVE_UP_S = 0.5, 30.0
 
 MOST_OVER, MOST_UNDER = 0.9, 0.95
 """Share of pixels at the end of the scale, at most, whatever the other pictures are like."""
@@ -89,11 +90,12 @@ class Sieve:
         return None
 
 
-def take_live(config: Config, name: str, count: int) -> tuple[Path, CameraSection]:
+def take_live(config: Config, name: str, count: int, every: Every | None = None) -> tuple[Path, CameraSection]:
     """Take parts until `count` are kept; the folder they lie in, and the camera's settings.
 
     Raises:
-        UserError: no camera of that name, it delivers nothing, or a recording is over; what was taken stays.
+        UserError: no camera of that name, it is not clear when a part is before it (calibrate.shots), it delivers nothing, or
+            a recording is over; what was taken stays.
         KeyboardInterrupt: as it comes; what was taken stays.
     """
     sections = {section.name: section for section in config.cameras}
@@ -114,7 +116,8 @@ def take_live(config: Config, name: str, count: int) -> tuple[Path, CameraSectio
         log.info("going on: %d pictures are in %s", len(files), folder)
     camera = open_camera(section)
     try:
-        _take(camera, folder, sieve, files, count)
+        check_pace(section, every, simulated=camera.simulated)
+        _take(Shots(camera, section, every), section.name, folder, sieve, files, count)
     except KeyboardInterrupt:
         log.warning("interrupted with %d of %d pictures in %s; the same command goes on", len(files), count, folder)
         raise
@@ -149,10 +152,11 @@ def _folder(root: Path, section: CameraSection) -> Path:
     return folder
 
 
-def _take(camera: Camera, folder: Path, sieve: Sieve, files: dict[str, Path], count: int) -> None:
+def _take(shots: Shots, name: str, folder: Path, sieve: Sieve, files: dict[str, Path], count: int) -> None:
     number = max((int(path.stem) for path in files.values()), default=0)
-    bar = tqdm(total=count, initial=len(files), desc=f"camera {camera.name}", unit="picture", disable=None, leave=False)
-    heard_s, refused = time.monotonic(), 0
+    bar = tqdm(total=count, initial=len(files), desc=f"camera {name}", unit="picture", disable=None, leave=False)
+    refused = 0
+    waiting: list[NDArray[np.uint8] | None] = []
     while True:
         if len(files) >= count or len(files) == COMPARED_FROM:
             for sha256 in sieve.after_all():
@@ -160,10 +164,11 @@ def _take(camera: Camera, folder: Path, sieve: Sieve, files: dict[str, Path], co
             bar.n = len(files)
             if len(files) >= count:
                 break
-        picture = _next(camera, sieve, heard_s, f"{len(files)} of {count} pictures are in {folder}")
+        waiting = waiting or shots.next(f"{len(files)} of {count} pictures are in {folder}")
+        picture = waiting.pop(0)
         if picture is None:
+            sieve.refused["incomplete"] += 1
             continue
-        heard_s = time.monotonic()
         refused += 1
         if sieve.why_not(picture) is None:
             refused = 0
@@ -177,35 +182,12 @@ def _take(camera: Camera, folder: Path, sieve: Sieve, files: dict[str, Path], co
             bar.update()
         if refused == MOST_REFUSED:
             raise UserError(
-                f"camera {camera.name}: the last {refused} pictures were refused ({_counts(sieve)} in all); does it still "
+                f"camera {name}: the last {refused} pictures were refused ({_counts(sieve)} in all); does it still "
                 f"see new parts, in the right light and focus? {len(files)} of {count} pictures are in {folder}; the same "
                 "command goes on"
             )
         bar.set_postfix_str(_counts(sieve))
     bar.close()
-
-
-def _next(camera: Camera, sieve: Sieve, heard_s: float, where: str) -> NDArray[np.uint8] | None:
-    """A whole picture, or None where none came now."""
-    now_ns = time.monotonic_ns()
-    fault = ""
-    try:
-        frame = camera.grab(now_ns, now_ns + round(WAIT_S * 1e9))
-        camera.prepare()
-    except EndOfFrames as end:
-        raise UserError(f"{end}; {where}; show more, then the same command goes on") from end
-    except CameraFault as error:
-        frame, fault = None, f" ({error})"
-        time.sleep(WAIT_S / 10)
-    if frame is not None and frame.image is not None:
-        return frame.image
-    if frame is not None:
-        sieve.refused["incomplete"] += 1
-    elif time.monotonic() - heard_s > GIVE_UP_S:
-        raise UserError(
-            f"camera {camera.name}: no picture for {GIVE_UP_S:.0f} s{fault}; {where}; the same command goes on"
-        )
-    return None
 
 
 def _counts(sieve: Sieve) -> str:

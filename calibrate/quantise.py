@@ -19,7 +19,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from calibrate.parts import Part
+from calibrate.parts import SEEN, UNSEEN, Part, Parts
 from senbetsu.backbone import Backbone
 from senbetsu.engine import EngineChoice
 from senbetsu.engine.graph import openvino_model
@@ -45,25 +45,25 @@ def unquantised() -> EngineChoice:
     return EngineChoice("openvino", "bf16" if cpu_has_bf16() else "fp32", "cpu")
 
 
-def set_apart(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
-    """Parts that the quantisation's ranges are taken from, and those that go on to the calibration.
+def set_apart(parts: Parts) -> list[Part]:
+    """Parts that the quantisation's ranges are taken from; where `train` did not see them, they set no threshold.
 
     Raises:
         UserError: too few.
     """
-    seen = sorted((part for part in parts if part.fold is not None), key=lambda part: part.sha256)
-    if len(seen) >= LEAST_PICTURES:
-        return seen[:MOST_PICTURES], list(parts)
-    unseen = sorted((part for part in parts if part.fold is None), key=lambda part: part.sha256)
-    count = min(MOST_PICTURES, int(TAKEN_SHARE * len(unseen)))
+    seen, unseen = parts.count(SEEN), parts.count(UNSEEN)
+    if seen >= LEAST_PICTURES:
+        return parts.by_content(SEEN, MOST_PICTURES)
+    count = min(MOST_PICTURES, int(TAKEN_SHARE * unseen))
     if count < LEAST_PICTURES:
         raise UserError(
             f"engine.precision = 'int8' takes {LEAST_PICTURES} normal parts that set no threshold: show as many that `train` "
-            f"saw (here are {len(seen)}), or {round(LEAST_PICTURES / TAKEN_SHARE)} that it did not see (here are "
-            f"{len(unseen)}), of which it takes {TAKEN_SHARE:.0%}; or set engine.precision to auto"
+            f"saw (here are {seen}), or {round(LEAST_PICTURES / TAKEN_SHARE)} that it did not see (here are "
+            f"{unseen}), of which it takes {TAKEN_SHARE:.0%}; or set engine.precision to auto"
         )
-    taken = {part.sha256 for part in unseen[:count]}
-    return unseen[:count], [part for part in parts if part.sha256 not in taken]
+    taken = parts.by_content(UNSEEN, count)
+    parts.take_out(part.sha256 for part in taken)
+    return taken
 
 
 def quantise(backbone: Backbone, paths: Sequence[Path]) -> QuantisedMaps:

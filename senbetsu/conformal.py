@@ -189,10 +189,15 @@ def _fewest(share: float, fewest: Callable[[int], int]) -> int | None:
 
 def threshold_at(scores: Sequence[float] | NDArray[np.float64], k: int) -> float:
     """The k-th smallest score (k from 1). Raises UserError where it is not finite."""
-    value = float(np.sort(np.asarray(scores, np.float64))[k - 1])  # what is no number comes last: it is rejected
-    if not math.isfinite(value):
-        raise UserError(f"the threshold came out as {value}: some normal part has no finite score; nothing was written")
-    return value
+    # What is no number comes last: it is rejected.
+    return finite_threshold(float(np.sort(np.asarray(scores, np.float64))[k - 1]))
+
+
+def finite_threshold(score: float) -> float:
+    """The score. Raises UserError where it is not finite."""
+    if not math.isfinite(score):
+        raise UserError(f"the threshold came out as {score}: some normal part has no finite score; nothing was written")
+    return score
 
 
 def proportion_interval(successes: int, trials: int, confidence: float = DEFAULT_CONFIDENCE) -> tuple[float, float]:

@@ -27,17 +27,27 @@ rejects nothing for so long does not see what it was calibrated to see. A fourth
 R >= W, before W parts have passed. That many good ones are rejected with the probability that a beta-binomial gives, and
 that many bad ones come on no line that sorts.
 
+An alarm of level or shape ends as it began, by evidence: while it lasts, each part is weighed by p_j / q_j, p_j = c_j / k and q
+that of the mildest urn that the window that raised the alarm speaks for nearly as much as for the best (which flatters: the
+window was looked at when it looked worst), with some of p in it. The product, begun anew whenever it falls under 1 (Page 1954),
+has to reach 4 N, of both where both alarm: if parts went on as q says, it would do so once in 4 N parts on average at most
+(Lorden 1971). The larger the drift was, the fewer good parts end its alarm, however long the window that raised it. With that
+all windows begin anew: what was before the repair is forgotten.
+
 Continuous looking is paid for: each test may alarm falsely once in 4 N parts on average, so that all of them do once in N; of
-the first two each of H lengths L_h has its share, so that A_h = 4 N H / L_h. As this is about averages it holds however windows
-depend on each other through the one calibration. It holds for parts that are independent and like the calibration's. Parts of
-a lot resemble each other; then the alarm is about that lot, and early. A drift that is smaller than what n parts can tell from
-chance, about 1 / sqrt(n) in mean rank, is not found however long one looks: more parts in the calibration find smaller ones.
+the first two each of H lengths L_h has its share, so that A_h = 4 N H / L_h. With the end of an alarm one window of each length
+begins that else would not; it alarms falsely with probability 1 / A_h, for which A_h is larger by their sum. As this is about
+averages it holds however windows depend on each other through the one calibration. It holds for parts that are independent
+and like the calibration's. Parts of a lot resemble each other; then the alarm is about that lot, and early. A drift that is
+smaller than what n parts can tell from chance, about 1 / sqrt(n) in mean rank, is not found however long one looks: more parts
+in the calibration find smaller ones.
 """
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -51,12 +61,16 @@ LENGTHS = 7
 LEVEL_STEPS = (0.15, 0.3, 0.6, 1.2, 2.4, 4.8)
 """s, up and down: from what takes thousands of parts to see to what a few show."""
 SPREAD_STEPS = (0.3, 0.6, 1.2, 2.4)
+PLAUSIBLE = 0.1
+"""An urn with this share of the best one's evidence may be the drift as well."""
+CALM = 0.2
+"""Share of the parts that may be as calibrated while an alarm lasts: no single one tells much against it."""
 MOST_EVIDENCE = 1e200
 """E is kept below it, which only makes alarms rarer: a part multiplies it by less than 1e100."""
 MOST_REJECTS = 1024
 """Times W: where even these prove nothing, the calibration was of a handful of parts."""
-CLEAR_FROM = 0.01
-"""An alarm ends with a window whose p-value is at least this."""
+LEAST_LIMIT = 100.0
+"""Less evidence than this is no alarm, however often false ones may come."""
 Test = Literal["level", "shape", "few_rejects", "many_rejects"]
 TESTS: tuple[Test, ...] = ("level", "shape", "few_rejects", "many_rejects")
 OF_SCORES = TESTS[:2]
@@ -83,12 +97,21 @@ class ScoreDistribution:
     @classmethod
     def of(cls, scores: Sequence[float], k: int) -> Self:
         """Of n scores, with the threshold at the k-th smallest; bins of equally many, fewer where scores are equal."""
-        passed = sorted(scores)[:k]
-        ranks = sorted({max(1, round(k * j / BINS)) for j in range(1, BINS + 1)})
-        edges = sorted({passed[rank - 1] for rank in ranks})
-        upto = [bisect_right(passed, edge) for edge in edges]
+        ordered = sorted(scores)
+        return cls.from_ranks(len(ordered), k, [ordered[r - 1] for r in cls.ranks(k)], partial(bisect_right, ordered))
+
+    @staticmethod
+    def ranks(k: int) -> list[int]:
+        """Of the scores that bins end at, from 1, ascending."""
+        return sorted({max(1, round(k * j / BINS)) for j in range(1, BINS + 1)})
+
+    @classmethod
+    def from_ranks(cls, n: int, k: int, scores: Sequence[float], count_upto: Callable[[float], int]) -> Self:
+        """The same of the scores that have `ranks(k)`, and of how many of all n have at most a given one."""
+        edges = sorted(set(scores))
+        upto = [min(count_upto(edge), k) for edge in edges]
         counts = (high - low for low, high in zip([0, *upto], upto, strict=False))
-        return cls(tuple(float(edge) for edge in edges), tuple(counts), len(scores))
+        return cls(tuple(float(edge) for edge in edges), tuple(counts), n)
 
     @property
     def k(self) -> int:
@@ -109,8 +132,12 @@ class Expected:
     """(H,) passed parts of a window, the shortest, W, first."""
     limits: NDArray[np.float64]
     """(H,) A: evidence of a window that is an alarm."""
+    relief: float
+    """Logarithm of the evidence that ends an alarm of level or shape."""
     urns: NDArray[np.float64]
     """(D, B) balls that an urn of drift begins with, k in all."""
+    strengths: NDArray[np.float64]
+    """(D,) what a good part tells on average against each urn, in nats."""
     first_shape: int
     """The urns before it are of level, those from it on of shape."""
     middles: NDArray[np.float64]
@@ -132,11 +159,14 @@ class Expected:
         urns += [c / 2 + one * c.sum() / 2 for one in np.eye(len(c))]
         lengths = window * 2 ** np.arange(LENGTHS)
         share = len(TESTS) * false_alarm_parts
+        limits = share * LENGTHS / lengths
         return cls(
             distribution,
             lengths,
-            np.maximum(share * LENGTHS / lengths, 1 / CLEAR_FROM),
+            np.maximum(limits * (1 + len(OF_SCORES) * (1 / limits).sum()), LEAST_LIMIT),
+            math.log(share),
             np.array(urns),
+            np.log(c / np.array(urns)) @ c / c.sum(),
             len(level),
             middles,
             patience_of(distribution.n, distribution.k, share),
@@ -202,13 +232,15 @@ class DriftDetector:
     """(H, B) M: of each length's running window."""
     _evidence: NDArray[np.float64] = field(init=False)
     """(H, D) E: of each length's running window, for each urn."""
-    _raised: dict[Test, set[int]] = field(default_factory=lambda: {test: set() for test in OF_SCORES})
-    """Lengths whose running window has raised an alarm."""
-    _raised_by: dict[Test, int] = field(default_factory=dict)
-    """The shortest length that has raised the alarm: a window of that length ends it."""
+    _relief: dict[Test, NDArray[np.float64]] = field(default_factory=dict)
+    """(B,) log p_j / q_j, of level and shape while they alarm."""
+    _relieved: dict[Test, float] = field(default_factory=dict)
+    """Logarithm of the evidence that it is over."""
+    _in_windows: int = 0
+    """Passed parts since all windows began."""
     _passed: int = 0
     _rejected: int = 0
-    """In the running window of W."""
+    """In the running W passed parts."""
     _since_reject: int = 0
 
     def __post_init__(self) -> None:
@@ -242,55 +274,72 @@ class DriftDetector:
         if self._since_reject == expected.patience:
             self.p_values["few_rejects"] = none_rejected(distribution.n, distribution.k, self._since_reject)
             self.alarms["few_rejects"] = f"{self._since_reject} parts in a row without a reject"
+        self._passed += 1
+        if self._passed % expected.window == 0:
+            self._end_of_rejects()
         j = distribution.bin_of(score)
+        for test, relief in self._relief.items():
+            self._relieved[test] = max(0.0, self._relieved[test] + float(relief[j]))
+        if self._relief and min(self._relieved.values()) >= self.expected.relief:
+            self._end_alarms()
+            return
         seen = self._counts[:, j, None]
         self._evidence *= (expected.urns[:, j] + seen) / (distribution.counts[j] + seen)
         np.minimum(self._evidence, MOST_EVIDENCE, out=self._evidence)
         self._counts[:, j] += 1
-        self._passed += 1
+        self._in_windows += 1
         of_level = self._evidence[:, : expected.first_shape].mean(1)
         of_shape = self._evidence[:, expected.first_shape :].mean(1)
-        ends_window = self._passed % expected.window == 0
+        ends_window = self._in_windows % expected.window == 0
         for test, evidence in zip(OF_SCORES, (of_level, of_shape), strict=True):
             beyond = evidence >= expected.limits
             if ends_window or beyond.any():
                 self.p_values[test] = min(1.0, len(evidence) / float(evidence.max()))
-            if beyond.any():
-                self._raise(test, [h for h in np.flatnonzero(beyond).tolist() if h not in self._raised[test]])
+            if beyond.any() and test not in self.alarms:
+                self._raise(test, int(np.argmax(beyond)))
         if ends_window:
-            self._end_windows(of_level, of_shape)
+            self._end_windows()
 
-    def _raise(self, test: Test, lengths: list[int]) -> None:
-        for h in lengths:
-            self._raised[test].add(h)
-            self._raised_by[test] = min(h, self._raised_by.get(test, h))
-            if test in self.alarms:
-                continue
-            self._describe(h)
-            self.alarms[test] = (
-                f"scores are {'higher' if self.mean_rank > 0.5 else 'lower'} than calibrated"
-                if test == "level"
-                else "scores are spread otherwise than calibrated"
-            )
+    def _raise(self, test: Test, h: int) -> None:
+        """By the window of this length, the shortest of those that tell."""
+        self._describe(h)
+        self.alarms[test] = (
+            f"scores are {'higher' if self.mean_rank > 0.5 else 'lower'} than calibrated"
+            if test == "level"
+            else "scores are spread otherwise than calibrated"
+        )
+        first = self.expected.first_shape
+        own = slice(0, first) if test == "level" else slice(first, None)
+        evidence, strengths = self._evidence[h, own], self.expected.strengths[own]
+        plausible = evidence >= PLAUSIBLE * evidence.max()
+        mildest = int(np.argmin(np.where(plausible, strengths, np.inf)))
+        share = self.expected.urns[own][mildest] / np.array(self.expected.distribution.counts)
+        self._relief[test], self._relieved[test] = -np.log((1 - CALM) * share + CALM), 0.0
+
+    def _end_alarms(self) -> None:
+        """Of level and shape; what was before is forgotten."""
+        for test in OF_SCORES:
+            self.alarms.pop(test, None)
+            self.p_values[test] = 1.0
+        self._relief, self._relieved = {}, {}
+        self._counts[:], self._evidence[:], self._in_windows = 0, 1, 0
+        self.mean_rank, self.psi = 0.5, 0.0
 
     def _describe(self, h: int) -> None:
         self.mean_rank = float(self._counts[h] @ self.expected.middles / self._counts[h].sum())
         self.psi = _psi(self._counts[h], np.array(self.expected.distribution.counts))
 
-    def _end_windows(self, *evidence: NDArray[np.float64]) -> None:
-        self.windows += 1
-        self._describe(0)
+    def _end_of_rejects(self) -> None:
         if self._rejected < self.expected.impatience:
             self.p_values["many_rejects"] = 1.0
             self.alarms.pop("many_rejects", None)
         self._rejected = 0
-        for h in np.flatnonzero(self._passed % self.expected.lengths == 0).tolist():
-            for test, of_lengths in zip(OF_SCORES, evidence, strict=True):
-                alike = of_lengths[h] <= 1 / CLEAR_FROM and h not in self._raised[test]
-                if alike and self._raised_by.get(test) == h:
-                    del self._raised_by[test], self.alarms[test]
-                self._raised[test].discard(h)
-            self._counts[h], self._evidence[h] = 0, 1
+
+    def _end_windows(self) -> None:
+        self.windows += 1
+        self._describe(0)
+        ended = self._in_windows % self.expected.lengths == 0
+        self._counts[ended], self._evidence[ended] = 0, 1
 
 
 def _psi(counts: NDArray[np.float64], c: NDArray[np.integer]) -> float:

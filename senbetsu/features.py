@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,17 +18,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from senbetsu.ahead import in_order
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.errors import ImageError, UserError
 from senbetsu.files import sha256_of_file
-from senbetsu.images import content_sha256, decode_image, fit, read_bytes
+from senbetsu.images import Fill, Picture, content_sha256, decode_image, fit, read_bytes
 from senbetsu.network import FeatureNetwork
 from senbetsu.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 BATCH = 8
+LEAST_FREE = 0.1
 NAMES = Statistics._fields
 
 Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]]
@@ -36,6 +39,9 @@ Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]]
 
 Row = tuple[NDArray[np.float32], ...]
 """One picture's statistics."""
+
+Open = Callable[[], tuple[str, Fill]]
+"""Gives a picture's content SHA-256, and what fills it in where the statistics are not known yet. Raises ImageError."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,39 +122,58 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
         UserError: not one of the pictures is readable.
     """
     bar = tqdm(paths, desc=what, unit="picture", disable=None, leave=False)
-    return _extract(bar, _Cache(backbone), _Extractor(backbone), what)
+    return _extract(((path, partial(open_file, path)) for path in bar), _Cache(backbone), _Extractor(backbone), what)
 
 
-def stream_features(chunks: Iterable[Sequence[Path]], backbone: Backbone) -> Iterator[Features]:
-    """As `extract_features` chunk by chunk, with one network for all: memory does not grow with their number."""
+def stream_features(chunks: Iterable[Iterable[tuple[Path, Open]]], backbone: Backbone) -> Iterator[Features]:
+    """As `extract_features` chunk by chunk, with one network for all: memory does not grow with their number.
+
+    Args:
+        chunks: of pictures, each as its name and what opens it, such as `partial(open_file, path)`.
+    """
     cache, extractor = _Cache(backbone), _Extractor(backbone)
-    for paths in chunks:
-        yield _extract(paths, cache, extractor, "features")
+    for pictures in chunks:
+        yield _extract(pictures, cache, extractor, "features")
 
 
-def _extract(paths: Iterable[Path], cache: "_Cache", extractor: "_Extractor", what: str) -> Features:
+def open_file(path: Path) -> tuple[str, Fill]:
+    """A picture file's content SHA-256, and what decodes it. Raises ImageError."""
+    content = read_bytes(path)
+    return content_sha256(content), lambda out: fit(decode_image(content, str(path), keep_grey=True), out)
+
+
+def _extract(pictures: Iterable[tuple[Path, Open]], cache: "_Cache", extractor: "_Extractor", what: str) -> Features:
     kept: dict[str, Path] = {}
     rows: dict[str, Row] = {}
     unreadable: list[tuple[Path, str]] = []
     readable = 0
-    for path in paths:
+
+    def look_up(one: tuple[Path, Open]) -> tuple[str, Row | Picture] | ImageError:
         try:
-            content = read_bytes(path)
-            sha256 = content_sha256(content)
-            if sha256 in kept:
-                readable += 1
-                continue
+            sha256, fill = one[1]()
             row = cache.get(sha256)
-            if row is None:
-                fit(decode_image(content, str(path)), extractor.slot())
-                rows.update(_kept(cache, extractor.add(sha256)))
-            else:
-                rows[sha256] = row
+            if row is not None:
+                return sha256, row
+            picture = extractor.empty()
+            fill(picture)
         except ImageError as error:
-            unreadable.append((path, str(error)))
+            return error
+        return sha256, picture
+
+    for (path, _), found in in_order(pictures, look_up):
+        if isinstance(found, ImageError):
+            unreadable.append((path, str(found)))
             continue
         readable += 1
+        sha256, row = found
+        if sha256 in kept:
+            continue
         kept[sha256] = path
+        if isinstance(row, tuple):
+            rows[sha256] = row
+        else:
+            np.copyto(extractor.slot(), row)
+            rows.update(_kept(cache, extractor.add(sha256)))
     rows.update(_kept(cache, extractor.flush()))
     for _, reason in unreadable:
         log.warning("left out: %s", reason)
@@ -202,7 +227,11 @@ class _Extractor:
         self._inputs = np.zeros((BATCH, backbone.input_size, backbone.input_size, 3), np.uint8)
         self._run: Run | None = None
 
-    def slot(self) -> NDArray[np.uint8]:
+    def empty(self) -> Picture:
+        """Room for one picture, (S, S, 3)."""
+        return np.empty(self._inputs.shape[1:], np.uint8)
+
+    def slot(self) -> Picture:
         """Where the next picture goes, (S, S, 3)."""
         row: NDArray[np.uint8] = self._inputs[len(self._waiting)]
         return row
@@ -251,7 +280,10 @@ def _on_cpu(backbone: Backbone) -> Run:
 
 
 class _Cache:
-    """One small file a picture; written whole; a folder that cannot be written to costs time, nothing else."""
+    """One small file a picture; written whole; a folder that cannot be written to costs time, nothing else.
+
+    Where less than LEAST_FREE of the disk is free, nothing is added.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         import senbetsu.backbone
@@ -293,6 +325,14 @@ class _Cache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            disk = os.statvfs(path.parent)
+            if disk.f_bavail < LEAST_FREE * disk.f_blocks:
+                self._works = False
+                log.warning(
+                    "%s: less than %.0f %% of the disk is free: features are not kept, and computed again next time",
+                    self._folder, 100 * LEAST_FREE,
+                )  # fmt: skip
+                return
             named: dict[str, Any] = dict(zip(self._names, row, strict=True))
             named["places"] = named["places"].astype(np.float16)
             with temporary.open("wb") as file:

@@ -6,7 +6,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from senbetsu.errors import ImageError, UserError
 from senbetsu.truncation import JPEG_SIGNATURE, PNG_SIGNATURE, is_webp, jpeg_end, what_is_missing
+
+Picture = NDArray[np.uint8]
+Fill = Callable[[Picture], None]
+"""Writes a picture as the network takes it, (S, S, 3) BGR. Raises ImageError."""
 
 PREPROCESSING = 1
 """Number of the way from a frame to the network's input (`fit`). A change that alters a picture raises it: what was
@@ -48,18 +52,26 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Raises:
         UserError: a path does not exist, or a folder holds no picture.
     """
-    found: list[Path] = []
-    for path in paths:
-        if _is_folder(path):
-            inside = list(_pictures_in(path, frozenset()))
-            if not inside:
-                raise UserError(f"{path}: no picture in this folder or below it (looked for {_KNOWN})")
-            found += inside
-        elif path.exists() or path.is_symlink():  # a link to nothing is a picture that cannot be read, not one less
-            found.append(path)
-        else:
-            raise UserError(f"{path}: no such file or folder")
-    return found
+    return [path for one in paths for path in walk_images(one)]
+
+
+def walk_images(path: Path, *, ordered: bool = True) -> Iterator[Path]:
+    """The same of one file or folder, one after the other; not ordered, nothing is kept that grows with their number.
+
+    Raises:
+        UserError: as `find_images`, the folder that holds none at the end.
+    """
+    if _is_folder(path):
+        found = False
+        for picture in _pictures_in(path, frozenset(), ordered):
+            found = True
+            yield picture
+        if not found:
+            raise UserError(f"{path}: no picture in this folder or below it (looked for {_KNOWN})")
+    elif path.exists() or path.is_symlink():  # a link to nothing is a picture that cannot be read, not one less
+        yield path
+    else:
+        raise UserError(f"{path}: no such file or folder")
 
 
 def images_by_kind(folder: Path) -> dict[str, list[Path]]:
@@ -75,10 +87,13 @@ def images_by_kind(folder: Path) -> dict[str, list[Path]]:
     return dict(sorted(kinds.items()))
 
 
-def _pictures_in(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+def _pictures_in(folder: Path, above: frozenset[tuple[int, int]], ordered: bool) -> Iterator[Path]:
+    entries: Iterable[os.DirEntry[str]]
     try:
         status = folder.stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = os.scandir(folder)
+        if ordered:
+            entries = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
     identity = (status.st_dev, status.st_ino)
@@ -89,7 +104,7 @@ def _pictures_in(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Pa
             continue
         path = folder / entry.name
         if _is_folder(path):
-            yield from _pictures_in(path, above | {identity})
+            yield from _pictures_in(path, above | {identity}, ordered)
         elif path.suffix.lower() in SUFFIXES:
             yield path
 
@@ -119,8 +134,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return decode_image(read_bytes(path), str(path))
 
 
-def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
-    """An encoded picture as (H, W, 3) uint8 BGR.
+def decode_image(content: bytes, name: str, *, keep_grey: bool = False) -> NDArray[np.uint8]:
+    """An encoded picture as (H, W, 3) uint8 BGR; with `keep_grey` a grey PNG or JPEG comes as (H, W), which is less work: `fit`
+    makes the same of both.
 
     EXIF turns are applied, 16 bits become 8, grey and palettes become BGR, of several pages the first is taken, and
     what is transparent in a PNG, WebP, GIF or TIFF is laid over black.
@@ -135,13 +151,16 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     if missing:
         raise ImageError(f"{name}: {missing}")
     has_alpha = _has_alpha(content)
-    image = _decoded(content, name, cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_COLOR)
+    # Other formats' decoders do otherwise with grey and with floating-point pictures.
+    keep_grey = keep_grey and content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE))
+    plain = cv2.IMREAD_ANYCOLOR if keep_grey else cv2.IMREAD_COLOR
+    image = _decoded(content, name, cv2.IMREAD_UNCHANGED if has_alpha else plain)
     if has_alpha:
         return _over_black(_turned(image, _exif_turn(content)))
-    if image.ndim != 3 or image.dtype != np.uint8:
+    if image.dtype != np.uint8 or (image.ndim != 3 and not keep_grey):
         raise ImageError(f"{name}: a floating-point picture, whose range is not known; save it with 8 or 16 bits")
     whole = np.asarray(image, np.uint8)
-    if content.startswith(JPEG_SIGNATURE) and _ends_in_filler(whole, content, name):
+    if content.startswith(JPEG_SIGNATURE) and _ends_in_filler(whole, content, name, plain):
         raise ImageError(f"{name}: a JPEG with an end, but with data missing before it (truncated)")
     return whole
 
@@ -156,7 +175,7 @@ def _decoded(content: bytes, name: str, flag: int) -> NDArray[np.generic]:
     return image
 
 
-def _ends_in_filler(image: NDArray[np.uint8], content: bytes, name: str) -> bool:
+def _ends_in_filler(image: NDArray[np.uint8], content: bytes, name: str, flag: int) -> bool:
     """Whether a JPEG's data stop short of its end marker, as where a camera closes a picture that was cut off.
 
     Then the decoder fills up with exactly this grey. A sound picture may show it too, so the proof is a second decoding
@@ -166,7 +185,7 @@ def _ends_in_filler(image: NDArray[np.uint8], content: bytes, name: str) -> bool
     if not any(np.all(corner == _JPEG_FILLER) for corner in corners):
         return False
     end = jpeg_end(content)
-    return not np.array_equal(image, _decoded(content[:end] + _MORE_JPEG_DATA + content[end:], name, cv2.IMREAD_COLOR))
+    return not np.array_equal(image, _decoded(content[:end] + _MORE_JPEG_DATA + content[end:], name, flag))
 
 
 def _over_black(image: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -210,6 +229,11 @@ def _turned(image: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
     if turn in (3, 4, 7, 8):
         image = image[::-1]
     return image
+
+
+def read_fitted(path: Path, out: Picture) -> None:
+    """Read a file and make it fit, in place. Raises ImageError."""
+    fit(decode_image(read_bytes(path), str(path), keep_grey=True), out)
 
 
 def fit(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from senbetsu.embedding import Axes, Embedding, normal_moments, save_embedding
 from senbetsu.errors import UserError
 from senbetsu.features import Features, extract_features
 from senbetsu.files import check_writable
+from senbetsu.lots import lots_of
 from senbetsu.places import PlaceFrame
 from senbetsu.program import parser, run, set_up_logging, settings_of
-from train.crossfit import cross_fit, hidden_kinds
+from train.crossfit import Ground, cross_fit, hidden_kinds
 from train.damage.drawing import draw_damage
 from train.depth import Learned, Learner, Tuner
 from train.head import principal_head
@@ -35,6 +37,8 @@ from train.teacher import with_damage
 log = logging.getLogger("train")
 
 MIN_NORMALS = 4
+MIN_LEFT = 2
+"""Normal parts that are left where the largest lot is left out."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -52,7 +56,7 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         {
             **{
                 f"train.{name}": getattr(arguments, name)
-                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage")
+                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage", "group")
             },
             "model.backbone": arguments.backbone,
             "model.weights": arguments.weights,
@@ -98,8 +102,9 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
 
     with group.first_goes_ahead():
         damage = judge_by_damage(normal_features, backbone, config, folder / "damage.png" if group.is_first else None)
-    tuner = prepare_tuning(normal_features, defects, labels, backbone, config.train, group) if deep else None
-    crossed = cross_fit(normal_features, defects, labels, damage, config.train, tuner)
+    ground = Ground(normal_features, config.train, lots_to_leave_out(normal_features, config.train, arguments.normal))
+    tuner = prepare_tuning(normal_features, defects, labels, ground, backbone, config.train, group) if deep else None
+    crossed = cross_fit(normal_features, defects, labels, damage, config.train, tuner, ground)
     learned = learn(normal_features, defects, labels, config, tuner, damage if config.train.teach_damage else None)
     if not group.is_first:
         return 0
@@ -125,6 +130,26 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
     return 0
 
 
+def lots_to_leave_out(normals: Features, settings: TrainSection, folder: Path) -> list[str] | None:
+    """The lot of each normal part, or None where they are not told apart.
+
+    Raises:
+        UserError: the rule does not work, there is one lot, or all but one or two parts are of one.
+    """
+    if settings.group is None:
+        return None
+    lots = lots_of(normals.paths, settings.group, folder)
+    sizes = Counter(lots)
+    left = len(lots) - max(sizes.values())
+    if left < MIN_LEFT:
+        raise UserError(
+            f"--group {settings.group}: {max(sizes.values())} of {len(lots)} normal parts are of one lot, of {len(sizes)} in "
+            f"all; without it {left} are left to learn from. Show parts of two lots or more, or leave --group out"
+        )
+    log.info("%d lots, left out whole in %d folds", len(sizes), min(settings.folds, len(sizes)))
+    return lots
+
+
 def judge_by_damage(normals: Features, backbone: Backbone, config: Config, picture: Path | None) -> DamagedParts | None:
     """Damaged copies for the judge, and a picture of such damage for a person to judge; None where it is turned off."""
     count = config.train.judge_pictures
@@ -140,6 +165,7 @@ def prepare_tuning(
     normals: Features,
     defects: Features | None,
     labels: np.ndarray[Any, Any],
+    ground: Ground,
     backbone: Backbone,
     settings: TrainSection,
     group: Group,
@@ -152,7 +178,7 @@ def prepare_tuning(
     paths = [*normals.paths, *(() if defects is None else defects.paths)]
     with group.together():
         pictures = load_pictures(paths, backbone.input_size)
-    folds = min(settings.folds, len(normals))
+    folds = int(ground.normal_fold.max()) + 1
     hidden = sum(len(kinds) for kinds in hidden_kinds(labels, folds).values())
     log.info(
         "fine-tuning %s on %s, %d process%s: %d runs of %d steps (each of %d folds left out, %d kinds of defect hidden, all)",
@@ -227,6 +253,11 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--teach-damage", action="store_true", default=None,
         help="learn from damage made on purpose as one more kind of defect; a quadruplet loss with one real kind needs it",
+    )  # fmt: skip
+    command.add_argument(
+        "--group", metavar="RULE",
+        help="what tells lots apart, as for calibrate: a regular expression on paths ('^(lot[0-9]+)_'), a CSV of path,lot, or "
+        "gap:MINUTES; the parts of a lot are left out together where what was learned is judged",
     )  # fmt: skip
     command.add_argument("--loss", choices=list(LOSSES), help="default: triplet")
     command.add_argument("--selection", choices=list(SELECTIONS), help="triplets to learn from; default: semihard")

@@ -1,7 +1,8 @@
 """What each statistic is worth, found on parts that it was not fitted on.
 
-The parts are dealt into folds. Each fold is left out once: a head (or more, see train.depth) is learned, axes and whitenings
-are fitted on the others, and the fold's parts are measured with them. From these distances come the scale of every statistic
+The parts are dealt into folds, by lot where lots are told apart (`--group`). Each fold is left out once: a head (or more, see
+train.depth) is learned, axes and whitenings are fitted on the others, and the fold's parts are measured with them. From these
+distances come the scale of every statistic
 (mean and spread of its logarithm among normals), the weights of the novelty gauge (train.judge), and that of the metric gauge
 (train.share), for which a second head is learned in each fold that has not seen some of the kinds of defect at all.
 """
@@ -47,6 +48,18 @@ def deal(count: int, folds: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(np.arange(count) % folds)
 
 
+def deal_lots(lots: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+    """A fold for each part, the same for all of a lot: the largest lot first, each to the fold that holds the fewest."""
+    names, lot_of, sizes = np.unique(np.array(lots), return_inverse=True, return_counts=True)
+    count = min(folds, len(names))
+    shuffled = np.random.default_rng(seed).permutation(len(names))  # lots of one size
+    filled, fold_of = np.zeros(count, np.int64), np.zeros(len(names), np.int64)
+    for lot in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        fold_of[lot] = np.argmin(filled)
+        filled[fold_of[lot]] += sizes[lot]
+    return fold_of[lot_of]
+
+
 class Ground:
     """What the folds give without a head: who is in which, the whitenings, and the distances of frozen statistics.
 
@@ -54,8 +67,12 @@ class Ground:
     normal parts, and the frozen statistics of a part are measured once in a fold.
     """
 
-    def __init__(self, normals: Features, settings: TrainSection) -> None:
-        self.normal_fold = deal(len(normals), min(settings.folds, len(normals)), settings.seed)
+    def __init__(self, normals: Features, settings: TrainSection, lots: Sequence[str] | None = None) -> None:
+        """`lots`: of each normal part, N; None: any part may be left out without the others of its lot."""
+        if lots is None:
+            self.normal_fold = deal(len(normals), min(settings.folds, len(normals)), settings.seed)
+        else:
+            self.normal_fold = deal_lots(lots, settings.folds, settings.seed)
         self._total = Moments.of(normals.whole), Moments.of(normals.windows)
         self._scorers: dict[int, list[Scorer]] = {}
         self._frozen: dict[tuple[int, str], Logs] = {}
@@ -102,9 +119,9 @@ def cross_fit(
         tuner: fine-tunes the backbone as well, for each fold and each hidden kind; None: the head alone.
         ground: of the same normals, seed and folds, where there is one already.
     """
-    folds = min(settings.folds, len(normals))
     ground = Ground(normals, settings) if ground is None else ground
     normal_fold = ground.normal_fold
+    folds = int(normal_fold.max()) + 1
     defect_fold = deal(len(labels) - len(normals), folds, settings.seed + 1)
     rows = normals.head_rows if defects is None else np.concatenate([normals.head_rows, defects.head_rows])
     teacher = damage if settings.teach_damage and defects is not None else None

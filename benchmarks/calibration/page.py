@@ -167,6 +167,29 @@ def drift_rows() -> list[str]:
     ]
 
 
+def repair_rows() -> list[str]:
+    """Parts until an alarm ends."""
+    document = result("drift")
+    rows = [
+        "| change, repaired | alarms | parts until it was over: median | 95 % | longest | "
+        "change after 5000 parts: alarms | median | 95 % | longest | ended though the change lasted |",
+        "|---" * 10 + "|",
+    ]
+    lasted = 0
+    for name, row in document["changes"].items():
+        runs = [row[when] for when in ("from_the_first_part", "later") if "ended_though_it_lasted" in row.get(when, {})]
+        if len(runs) < 2:
+            continue
+        cells = []
+        for run in runs:
+            there, over = run["ended_though_it_lasted"], run.get("parts_until_over", {})
+            lasted = there["parts"]
+            cells.append([str(there["of"]), *(str(over.get(what, "")) for what in ("median", "p95", "longest"))])
+        ended, of = (sum(run["ended_though_it_lasted"][what] for run in runs) for what in ("ended", "of"))
+        rows.append(f"| {name} | {' | '.join(cells[0])} | {' | '.join(cells[1])} | {ended} of {of} |")
+    return [*rows, "", f"The change lasted {lasted} parts more after the alarm, then its parts were as before it."]
+
+
 def few_rows() -> list[str]:
     """31 cookies."""
     rows = [
@@ -279,32 +302,44 @@ def stained_rows() -> list[str]:
 def memory_rows() -> list[str]:
     """Resident size against the number of parts."""
     document = result("calibration_memory")
-    rows = [
-        "| parts | libraries and model | with the list of parts | peak | peak beyond the list |",
-        "|---|---|---|---|---|",
-    ]
-    rows.extend(
-        f"| {run['parts']} | {run['before_mib']:.0f} MiB | {run['with_list_mib']:.0f} MiB | {run['peak_mib']:.0f} MiB "
-        f"| {run['peak_mib'] - run['with_list_mib']:.0f} MiB |"
-        for run in document["runs"]
-    )
-    return [
-        *rows,
-        "",
-        f"The list of parts takes {document['bytes_a_part_of_the_list']} bytes a part (name, content hash, fold); all else "
-        f"{document['bytes_a_part_beyond_the_list']:.0f} bytes a part (scores, folds and their copies).",
-    ]
+    rows = ["| what runs | parts | libraries and model | peak | grown |", "|---" * 5 + "|"]
+    ways = {
+        "program": "`calibrate` from files to report, stand-ins for model and engine",
+        "moments": "fitting and scoring of made-up feature vectors, cross-conformal",
+    }
+    for way, what in ways.items():
+        rows.extend(
+            f"| {what} | {run['parts']} | {run['before_mib']:.0f} MiB | {run['peak_mib']:.0f} MiB "
+            f"| {run['peak_mib'] - run['before_mib']:.1f} MiB |"
+            for run in document[way]["runs"]
+        )
+    parts = document["program"]["runs"][-1]["parts"]
+    first = document["program"]["runs"][0]["parts"]
+    grown = (f"{document[way]['bytes_a_part']:.2f}" for way in ways)
+    return [*rows, "", f"From {first} to {parts} parts that is {' and '.join(grown)} bytes a part."]
 
 
 def throughput_rows() -> list[str]:
-    """Scoring from files against the engine alone."""
+    """Passes over the parts against the engine alone."""
     document = result("calibration_throughput")
-    rate, ratio = document["pictures_per_s"], document["calibrate_to_engine"]
+    rate, ratio = document["pictures_per_s"], document["of_its_own"]
+    titles = {
+        "scoring": ("scoring through the line's engine", "engine"),
+        "moments": ("measuring and adding up moments", "network"),
+        "whole": ("reading and scoring together: all that is done to a part that `train` did not see", "engine"),
+        "without_store": ("scoring where pictures had no room in the file", "engine"),
+    }
+    rows = ["| pass | pictures/s | the engine's own | share (lowest to highest) |", "|---" * 4 + "|"]
+    rows += [
+        f"| {title} | {rate[name]:.0f} | {rate[own]:.0f} | {ratio[name]['median']:.2f} "
+        f"({ratio[name]['lowest']:.2f} to {ratio[name]['highest']:.2f}) |"
+        for name, (title, own) in titles.items()
+    ]
     return [
-        f"{rate['calibrate']:.0f} pictures/s against {rate['engine']:.0f}, {ratio['median']:.2f} (median of "
-        f"{document['rounds']} rounds, {ratio['lowest']:.2f} to {ratio['highest']:.2f}), {document['engine']}, "
-        f"{document['conditions']['cores']} cores, all of which the engine takes. One thread reads, decodes and fits "
-        f"{rate['read_only']:.0f} pictures/s."
+        *rows,
+        "",
+        f"Medians of {document['rounds']} rounds, {document['engine']} (moments: fp32), {document['conditions']['cores']} "
+        f"cores, all of which the engine takes. The first pass alone: {rate['reading']:.0f} pictures/s.",
     ]
 
 
@@ -316,7 +351,7 @@ def conditions_rows() -> list[str]:
 
 
 BLOCKS = {
-    "coverage": coverage_rows, "cross": cross_rows, "drift": drift_rows, "throughput": throughput_rows,
+    "coverage": coverage_rows, "cross": cross_rows, "drift": drift_rows, "repair": repair_rows, "throughput": throughput_rows,
     "verdict": verdict_rows, "few": few_rows, "within": within_rows, "lots": lots_rows,
     "shares": shares_rows, "stained": stained_rows, "memory": memory_rows, "conditions": conditions_rows,
 }  # fmt: skip

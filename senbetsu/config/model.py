@@ -71,6 +71,8 @@ class TrainSection(Section):
     """Share of the statistics that is hidden from the head at each step."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     """Parts that judge what was learned are left out of learning, one fold after the other."""
+    group: Annotated[str, Field(min_length=1)] | None = None
+    """What tells lots apart, as calibrate.group does: then the parts of a lot are left out together."""
     judge_pictures: Annotated[int, Field(ge=0, le=100_000)] = 270
     """Copies of normal parts, damaged on purpose, that judge which statistic sees damage best; 0: all weigh the same."""
     teach_damage: bool = False

@@ -1,6 +1,7 @@
 """What is fitted on which parts, against moments of exactly these; features are numbers, the engine is the reference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import calibrate.fit
+import calibrate.parts
 from calibrate.__main__ import evenly
-from calibrate.fit import Calibration, Fitted, folds_of
-from calibrate.parts import Part
+from calibrate.fit import Calibration
+from calibrate.fitted import FittedPictures
+from calibrate.lots import hold_out
+from calibrate.parts import Part, Parts
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.distributed import Group
@@ -48,7 +51,7 @@ AXES = Axes(
     Head(np.random.default_rng(1).normal(size=(64, 32)).astype(np.float32), np.zeros(64, np.float32)),
     PlaceFrame.of(FEATURES.context, FEATURES.places),
 )
-PARTS = [Part(Path(str(n)), str(n), n % FOLDS if n < SEEN else None) for n in range(SEEN + UNSEEN)]
+PARTS = [Part(Path(str(n)), f"{n:064x}", n % FOLDS if n < SEEN else None, n) for n in range(SEEN + UNSEEN)]
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +63,30 @@ def embedding() -> Embedding:
 class Numbers(Calibration):
     """The product's, with pictures and engine taken away."""
 
-    def _stream(self, parts: Sequence[Part], _: Backbone) -> Iterator[tuple[NDArray[np.int64], Features]]:
-        for chunk in self.group.chunks(len(parts), calibrate.fit.CHUNK):
-            yield np.array(chunk), FEATURES.take([int(parts[number].sha256) for number in chunk])
+    def _measured(self, chunks: Iterable[Sequence[Part]], _: Backbone) -> Iterator[tuple[Sequence[Part], Features]]:
+        for chunk in chunks:
+            yield chunk, FEATURES.take([number_of(part) for part in chunk])
 
-    def _scores(self, scorer: Scorer, _: Backbone, parts: Sequence[Part], __: str) -> NDArray[np.float64]:
-        return scores_of(scorer, [int(part.sha256) for part in parts])
+    def _judged(
+        self, scorer: Scorer, _: Backbone, chunks: Iterable[Sequence[Part]], __: int, ___: str
+    ) -> Iterator[list[tuple[int, float]]]:
+        for chunk in chunks:
+            scores = scores_of(scorer, [number_of(part) for part in chunk])
+            yield [(part.number, float(score)) for part, score in zip(chunk, scores, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a calibration left with the parts."""
+
+    scorer: Scorer
+    used: list[int]
+    scores: NDArray[np.float64]
+    suspects: list[tuple[int, float]]
+
+
+def number_of(part: Part) -> int:
+    return int(part.sha256, 16)
 
 
 def scores_of(scorer: Scorer, numbers: Sequence[int]) -> NDArray[np.float64]:
@@ -78,22 +99,28 @@ def fitted_on(numbers: Sequence[int]) -> Scorer:
 
 
 def fitted(
-    embedding: Embedding, parts: Sequence[Part], rate: float | None, share: float = 0.0, bad: Sequence[Part] = ()
-) -> Fitted:
-    unseen = sum(part.fold is None for part in parts)
-    claim, _ = make_claim(unseen, len(parts), rate, None, contamination=share)
-    calibration = Numbers(embedding, EngineChoice("torch", "fp32", "cpu"), 1, Group(torch.device("cpu")))
-    return calibration.fit_and_score(claim, parts, folds_of(parts, None, FOLDS)[0], bad, share)
-
-
-def numbers_of(parts: Sequence[Part]) -> list[int]:
-    return [int(part.sha256) for part in parts]
+    embedding: Embedding, shown: Sequence[Part], rate: float | None, share: float = 0.0, bad: Sequence[Part] = ()
+) -> Found:
+    unseen = sum(part.fold is None for part in shown)
+    claim, _ = make_claim(unseen, len(shown), rate, None, contamination=share)
+    group = Group(torch.device("cpu"))
+    calibration = Numbers(embedding, EngineChoice("torch", "fp32", "cpu"), 1, group, FittedPictures(8, 0))
+    parts = Parts()
+    assert parts.add(shown) == len(shown)
+    hold_out(parts, FOLDS, by_lot=False)
+    found = calibration.fit_and_score(claim, parts, bad, share)
+    used = list(parts.every(found.used))
+    scores = {part.number: score for part, score in parts.farthest(found.used, len(used))}
+    return Found(
+        found.scorer, [number_of(part) for part in used], np.array([scores[part.number] for part in used]),
+        [(number_of(part), score) for part, score in parts.farthest("suspect", len(shown))],
+    )  # fmt: skip
 
 
 def test_crossed_every_part_is_scored_by_a_model_without_its_fold(embedding: Embedding) -> None:
     found = fitted(embedding, PARTS[:SEEN], None)
-    assert numbers_of(found.used) == list(range(SEEN))
-    assert found.suspects == ()
+    assert found.used == list(range(SEEN))
+    assert found.suspects == []
     for fold in range(FOLDS):
         inside = [n for n in range(SEEN) if n % FOLDS == fold]
         without = fitted_on([n for n in range(SEEN) if n % FOLDS != fold])
@@ -105,7 +132,7 @@ def test_crossed_every_part_is_scored_by_a_model_without_its_fold(embedding: Emb
 
 def test_crossed_the_far_parts_are_the_suspects_and_move_nothing(embedding: Embedding) -> None:
     found = fitted(embedding, PARTS[:SEEN], None, FAR / SEEN)
-    assert {int(part.sha256) for part, _ in found.suspects} == set(range(FAR))
+    assert {number for number, _ in found.suspects} == set(range(FAR))
     assert [score for _, score in found.suspects] == sorted(found.scores, reverse=True)[:FAR]
     kept = range(FAR, SEEN)
     np.testing.assert_allclose(scores_of(found.scorer, range(SEEN)), scores_of(fitted_on(kept), range(SEEN)), rtol=1e-4)
@@ -119,8 +146,8 @@ def test_split_the_unseen_parts_set_the_threshold_and_the_suspects_among_the_see
 ) -> None:
     share = 0.14
     found = fitted(embedding, PARTS, 0.2, share)
-    assert numbers_of(found.used) == list(range(SEEN, SEEN + UNSEEN))
-    suspects = {int(part.sha256) for part, _ in found.suspects}
+    assert found.used == list(range(SEEN, SEEN + UNSEEN))
+    suspects = {number for number, _ in found.suspects}
     assert set(range(SEEN, SEEN + FAR)) | set(range(FAR)) <= suspects
     assert len(suspects) == FAR + int(share * SEEN)
     kept = [n for n in range(SEEN) if n not in suspects]
@@ -139,10 +166,10 @@ def test_a_bad_part_that_was_trained_on_leaves_no_trace(embedding: Embedding, cr
 
 def test_chunks_of_any_size_give_the_same(embedding: Embedding, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted(embedding, PARTS[:SEEN], None, FAR / SEEN)
-    monkeypatch.setattr(calibrate.fit, "CHUNK", 7)
+    monkeypatch.setattr(calibrate.parts, "CHUNK", 7)
     pieces = fitted(embedding, PARTS[:SEEN], None, FAR / SEEN)
     np.testing.assert_allclose(pieces.scores, whole.scores, rtol=1e-5)
-    assert [part for part, _ in pieces.suspects] == [part for part, _ in whole.suspects]
+    assert [number for number, _ in pieces.suspects] == [number for number, _ in whole.suspects]
 
 
 def test_too_few_parts_to_hold_a_fold_out_are_refused(embedding: Embedding) -> None:
@@ -159,7 +186,7 @@ def test_processes_share_whole_chunks_and_leave_none_out(count: int, size: int, 
 
 @given(st.integers(1, 500), st.integers(2, 60))
 def test_of_many_scores_evenly_spaced_ranks_are_kept(n: int, count: int) -> None:
-    kept = evenly(np.arange(n, dtype=np.float64), count)
-    assert len(kept) == min(n, count)
-    assert (kept[0], kept[-1]) == (0, n - 1)
+    kept = evenly(n, count)
+    assert len(set(kept)) == min(n, count)
+    assert (kept[0], kept[-1]) == (1, n)
     assert np.ptp(np.diff(kept)) <= 1 if len(kept) > 1 else True

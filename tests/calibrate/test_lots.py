@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.stats import f_oneway
+from scipy.stats import f_oneway, kruskal
 
-from calibrate.fit import folds_of
-from calibrate.lots import lots_of, spread_of
-from calibrate.parts import Part
+from calibrate.lots import Spread, hold_out, name_lots
+from calibrate.lots import spread_of as spread_of_sorted
+from calibrate.parts import Part, Parts
 from senbetsu.errors import UserError
+from senbetsu.lots import LotRule, lots_of
 
 FOLDER = Path("/parts")
 TILES = [FOLDER / name for name in ("exp1_num_7.jpg", "exp1_num_8.jpg", "night/exp2_num_7.jpg")]
@@ -84,36 +85,73 @@ def test_a_list_with_a_fault_is_refused(tmp_path: Path, text: str, message: str)
         lots_of(TILES, str(table), FOLDER)
 
 
-def part(number: int, fold: int | None = None) -> Part:
-    return Part(Path(f"{number}.png"), f"{number:064x}", fold)
+def folds_of(trained: list[int | None], lots: list[str] | None, count: int) -> tuple[list[int], list[str]]:
+    """Of parts by number, the fold that each was trained in; the product's way from names to folds."""
+    parts = Parts()
+    names = [Path(f"{n}.png" if lots is None else f"{lots[n]}/{n}.png") for n in range(len(trained))]
+    parts.add([Part(name, f"{n:064x}", fold, n) for n, (name, fold) in enumerate(zip(names, trained, strict=True))])
+    if lots is not None:
+        name_lots(parts, LotRule.of("^([^/]+)/", FOLDER))
+    warnings = hold_out(parts, count, by_lot=lots is not None)
+    return [-1 if part.hold is None else part.hold for part in parts.every()], warnings
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=60), st.integers(2, 6))
 @settings(deadline=None)
 def test_parts_of_one_lot_are_held_out_together(lots: list[str], count: int) -> None:
-    folds, warnings = folds_of([part(number) for number in range(len(lots))], lots, count)
-    assert all(len({int(f) for f, lot in zip(folds, lots, strict=True) if lot == one}) == 1 for one in set(lots))
-    assert len(set(folds.tolist())) == min(count, len(set(lots)))
+    folds, warnings = folds_of([None] * len(lots), lots, count)
+    assert all(len({f for f, lot in zip(folds, lots, strict=True) if lot == one}) == 1 for one in set(lots))
+    assert len(set(folds)) == min(count, len(set(lots)))
     assert warnings == []
 
 
 def test_a_lot_stays_in_the_fold_that_all_of_it_was_trained_in() -> None:
-    parts = [part(0, 1), part(1, 1), part(2), part(3, 0), part(4)]
-    folds, warnings = folds_of(parts, ["a", "a", "a", "b", "c"], 3)
-    assert folds.tolist() == [1, 1, 1, 0, 2]
+    folds, warnings = folds_of([1, 1, None, 0, None], ["a", "a", "a", "b", "c"], 3)
+    assert folds == [1, 1, 1, 0, 2]
     assert warnings == []
 
 
 def test_lots_that_were_trained_across_folds_are_dealt_out_and_warned_of() -> None:
-    parts = [part(0, 0), part(1, 1), part(2, 0), part(3, 1)]
-    folds, warnings = folds_of(parts, ["a", "a", "b", "b"], 2)
-    assert folds.tolist() == [0, 0, 1, 1]
+    folds, warnings = folds_of([0, 1, 0, 1], ["a", "a", "b", "b"], 2)
+    assert folds == [0, 0, 1, 1]
     assert "optimistic" in warnings[0]
+    assert "train --group" in warnings[0]
 
 
 def test_without_lots_a_part_that_was_trained_on_keeps_its_fold() -> None:
-    folds, _ = folds_of([part(9), part(3, 2), part(4)], None, 3)
-    assert folds.tolist() == [1, 2, 0]
+    folds, _ = folds_of([None, 2, None, None], None, 3)
+    assert folds == [0, 2, 1, 2]
+
+
+@pytest.mark.parametrize("rule", ["gap:5", "gap:3.5"])
+def test_lots_by_time_are_the_same_one_by_one_and_all_at_once(tmp_path: Path, rule: str) -> None:
+    minutes = [60, 0, 4, 63, 68, 0]
+    parts, paths = Parts(), [tmp_path / f"{n}.png" for n in range(len(minutes))]
+    for path, minute in zip(paths, minutes, strict=True):
+        path.write_bytes(b"no picture")
+        os.utime(path, (1e9 + 60 * minute,) * 2)
+    parts.add([Part(path, f"{n:064x}", None, n) for n, path in enumerate(paths)])
+    name_lots(parts, LotRule.of(rule, tmp_path))
+    parts.set_scores((n, float(n)) for n in range(len(minutes)))
+    assert [lot for lot, _ in parts.scores_of_lots("1")] == lots_of(paths, rule, tmp_path)
+
+
+def spread_of(lots: list[str], scores: np.ndarray, threshold: float) -> Spread:
+    order = np.argsort(scores, kind="stable")
+    return spread_of_sorted(((lots[i], float(scores[i])) for i in order), threshold)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.5, 1.0, 1.5]) | st.floats(0.1, 9)), min_size=4),
+)
+def test_the_difference_between_lots_is_that_of_kruskal_and_wallis(parts: list[tuple[str, float]]) -> None:
+    groups = [[score for lot, score in parts if lot == one] for one in sorted({lot for lot, _ in parts})]
+    found = spread_of([lot for lot, _ in parts], np.array([score for _, score in parts]), 1.0).difference_p
+    if len(groups) < 2 or len({score for _, score in parts}) < 2:
+        assert found is None
+    else:
+        assert found == pytest.approx(kruskal(*groups).pvalue, rel=1e-9, abs=1e-12)
 
 
 def test_the_spread_counts_each_lot_and_weighs_all_alike() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openvino import opset13 as ops
 
-from calibrate.parts import Part
+from calibrate.parts import Part, Parts
 from calibrate.quantise import (
     BAND,
     LEAST_PICTURES,
@@ -28,23 +28,27 @@ from senbetsu.errors import ArtifactError, ConfigError, UserError
 from senbetsu.judge import load_judge
 
 
-def parts(seen: int, unseen: int) -> list[Part]:
-    return [Part(Path(str(n)), f"{n:04d}", 0 if n < seen else None) for n in range(seen + unseen)]
+def parts(seen: int, unseen: int) -> Parts:
+    shown = Parts()
+    shown.add([Part(Path(str(n)), f"{n:064x}", 0 if n < seen else None, n) for n in range(seen + unseen)])
+    return shown
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(0, 1500))
 def test_no_part_sets_both_a_range_and_the_threshold(seen: int, unseen: int) -> None:
     shown = parts(seen, unseen)
+    everyone = {part.sha256 for part in shown.every()}
     try:
-        ranges, left = set_apart(shown)
+        ranges = set_apart(shown)
     except UserError:
         assert seen < LEAST_PICTURES
         assert unseen < 5 * LEAST_PICTURES
         return
     assert LEAST_PICTURES <= len(ranges) <= MOST_PICTURES
-    threshold = {part.sha256 for part in left if part.fold is None}
+    threshold = {part.sha256 for part in shown.every() if part.fold is None}
     assert not threshold & {part.sha256 for part in ranges}
-    assert {part.sha256 for part in [*ranges, *left]} == {part.sha256 for part in shown}
+    assert {part.sha256 for part in [*ranges, *shown.every()]} == everyone
 
 
 def test_too_few_parts_are_refused_with_how_many_it_takes() -> None:

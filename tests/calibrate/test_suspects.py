@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from calibrate.parts import Part, read_list, take_out
+from calibrate.parts import Part, Parts
+from calibrate.reading import read_list, take_out
 from senbetsu.errors import UserError
 from senbetsu.images import content_sha256
 
@@ -108,14 +109,16 @@ def test_bad_parts_are_known_by_content_and_those_trained_on_need_not_be_shown(
     for name in ("shown", "trained", "stranger"):
         (tmp_path / name).write_bytes(name.encode())
     sha256 = {name: content_sha256(name.encode()) for name in ("shown", "trained", "good")}
-    shown = [Part(Path("other name"), sha256["shown"], None), Part(Path("good"), sha256["good"], None)]
+    shown = Parts()
+    shown.add([Part(Path("other name"), sha256["shown"], None, 1), Part(Path("good"), sha256["good"], None, 2)])
     listed = [tmp_path / name for name in ("shown", "trained", "stranger")]
-    kept, out = take_out(shown, listed, {sha256["trained"]: 2}, tmp_path)
-    assert kept == [shown[1]]
+    out = take_out(shown, listed, {sha256["trained"]: 2}, tmp_path)
+    assert [part.path.name for part in shown.every()] == ["good"]
     assert [(part.path.name, part.fold) for part in out] == [("shown", None), ("trained", 2)]
     assert "stranger is listed as bad, but was neither shown nor trained on" in caplog.text
+    (tmp_path / "shown").write_bytes(b"good")
     with pytest.raises(UserError, match="all 1 pictures are listed as bad"):
-        take_out(shown[:1], listed, {}, tmp_path)
+        take_out(shown, listed, {}, tmp_path)
 
 
 def test_copies_count_once_and_equal_pictures_all_pass(senbetsu, line, model: Path, tmp_path: Path) -> None:

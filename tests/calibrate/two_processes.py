@@ -4,10 +4,11 @@ import sys
 
 import calibrate.fit
 import calibrate.parts
+import calibrate.reading
 from calibrate.__main__ import flags, main
 from senbetsu.program import run
 
 if __name__ == "__main__":
-    calibrate.fit.CHUNK = calibrate.parts.CHUNK = 8
+    calibrate.fit.CHUNK = calibrate.parts.CHUNK = calibrate.reading.CHUNK = 8
     given = flags().parse_args()
     sys.exit(run(lambda: main(given), "calibrate"))

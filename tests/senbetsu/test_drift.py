@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.special import gammaln
 
 from senbetsu.drift import (
-    CLEAR_FROM,
     LENGTHS,
     MOST_EVIDENCE,
     DriftDetector,
@@ -182,9 +181,13 @@ def test_a_small_drift_that_no_short_window_sees_is_seen_by_a_longer_one() -> No
     random = np.random.default_rng(9)
     distribution = ScoreDistribution.of(random.normal(size=20_000).tolist(), 19_900)
     detector = DriftDetector(Expected.of(distribution, 250, 1_000_000))
-    see_all(detector, random.normal(0.1, 1, 16_000))
+    raised_by = -1
+    for score in random.normal(0.1, 1, 16_000).tolist():
+        if detector.see(score, passed=score <= distribution.upper_edges[-1]) and "level" in detector.alarms:
+            raised_by = int(np.argmax(evidence_of(detector, "level") >= detector.expected.limits))
+            break
     assert detector.alarms["level"] == "scores are higher than calibrated"
-    assert detector._raised_by["level"] >= 2
+    assert raised_by >= 2
 
 
 def test_far_drift_for_long_keeps_the_evidence_finite(expected: Expected) -> None:
@@ -233,20 +236,58 @@ def test_the_chance_of_many_rejects_is_that_of_simulated_lines() -> None:
     assert many_rejected(n, k, rejects, passes) == pytest.approx(seen, abs=3 * np.sqrt(0.25 / lines))
 
 
-def test_an_alarm_ends_with_a_window_that_is_as_calibrated(expected: Expected) -> None:
+def parts_until(detector: DriftDetector, scores: np.ndarray, *, alarmed: bool) -> int | None:
+    """Parts until level or shape alarm, or none of them does any more."""
+    threshold = detector.expected.distribution.upper_edges[-1]
+    for number, score in enumerate(scores.tolist(), 1):
+        detector.see(score, passed=score <= threshold)
+        if ({"level", "shape"} & set(detector.alarms) != set()) is alarmed:
+            return number
+    return None
+
+
+@pytest.mark.parametrize("shift", [0.15, 0.6])
+def test_an_alarm_ends_with_some_times_as_many_good_parts_as_raised_it(shift: float) -> None:
+    """In standard deviations of the scores. The window that raised it may be of 16 000, and still hold the drift."""
+    random = np.random.default_rng(6)
+    raised, ended = [], []
+    for _ in range(6):
+        distribution = ScoreDistribution.of(random.normal(size=20_000).tolist(), 19_900)
+        detector = DriftDetector(Expected.of(distribution, 250, 1_000_000))
+        took = parts_until(detector, random.normal(shift, 1, 20_000), alarmed=True)
+        over = parts_until(detector, random.normal(size=20_000), alarmed=False)
+        assert took is not None
+        assert over is not None
+        raised.append(took)
+        ended.append(over)
+        assert detector.p_values["level"] == detector.p_values["shape"] == 1
+        assert detector._counts.sum() == 0, "what was before is forgotten"
+    assert np.median(ended) < 8 * np.median(raised)
+    assert max(ended) < 16_000
+
+
+@pytest.mark.parametrize("shift", [0.3, 1.0])
+def test_an_alarm_lasts_while_the_drift_does(shift: float) -> None:
+    random = np.random.default_rng(7)
+    for _ in range(8):
+        distribution = ScoreDistribution.of(random.normal(size=20_000).tolist(), 19_900)
+        detector = DriftDetector(Expected.of(distribution, 250, 1_000_000))
+        assert parts_until(detector, random.normal(shift, 1, 20_000), alarmed=True)
+        assert parts_until(detector, random.normal(shift, 1, 5000), alarmed=False) is None
+
+
+def test_an_alarm_that_ends_leaves_the_count_of_rejects_alone(expected: Expected) -> None:
     random = np.random.default_rng(6)
     own = calibrated(expected, random)
     detector = DriftDetector(own)
-    see_all(detector, np.full(WINDOW, own.distribution.upper_edges[0]))
+    see_all(detector, np.full(WINDOW // 2, own.distribution.upper_edges[0]))
     assert {"level", "shape"} <= set(detector.alarms)
-    assert not evidence_of(detector, "level")[0] > 1, "the next window begins anew"
-    # The calibration itself, in random order: nothing could be more alike.
+    for _ in range(5):
+        detector.see(9.0, passed=False)
     edges, counts = own.distribution.upper_edges, own.distribution.counts
-    see_all(detector, random.permutation(np.repeat(edges, counts))[:WINDOW])
-    assert not {"level", "shape"} & set(detector.alarms)
-    assert min(detector.p_values["level"], detector.p_values["shape"]) <= CLEAR_FROM, (
-        "longer windows still hold the drift"
-    )
+    assert parts_until(detector, random.permutation(np.repeat(edges, counts)), alarmed=False)
+    assert detector._rejected in (0, 5)
+    assert detector._passed > WINDOW // 2
 
 
 def test_constant_scores_make_one_bin_and_never_alarm_by_level_or_shape() -> None:

@@ -1,5 +1,6 @@
 """Statistics of files and of pictures in memory: the same numbers, each picture's own, in order, kept or not."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
-from senbetsu.features import BATCH, Features, extract_features, features_of, stream_features
+from senbetsu.features import BATCH, Features, extract_features, features_of, open_file, stream_features
 from senbetsu.images import fit, read_image
 from senbetsu.network import FeatureNetwork
 
@@ -54,7 +55,8 @@ def test_pictures_in_memory_have_the_statistics_of_their_files(
 
 
 def test_streamed_in_chunks_they_are_the_same(paths: list[Path], backbone: Backbone) -> None:
-    chunks = list(stream_features(iter([paths[:3], paths[3:]]), backbone))
+    named = [(path, partial(open_file, path)) for path in paths]
+    chunks = list(stream_features(iter([named[:3], named[3:]]), backbone))
     assert [len(chunk) for chunk in chunks] == [3, COUNT - 3]
     assert_equal(Features.joined(chunks), extract_features(paths, backbone, "files"))
 
@@ -83,3 +85,27 @@ def test_some_and_all_keep_every_row_with_its_name(pictures: list[np.ndarray], b
     assert joined.sha256 == tuple(found.sha256[i] for i in (0, 3, 1, 2))
     assert_equal(joined, found.take([0, 3, 1, 2]))
     assert len(found.take(np.zeros(4, bool))) == 0
+
+
+def test_one_name_too_few_or_a_copy_is_left_out_and_order_is_kept(
+    paths: list[Path], backbone: Backbone, tmp_path: Path
+) -> None:
+    (tmp_path / "copy.png").write_bytes(paths[0].read_bytes())
+    (tmp_path / "cut.png").write_bytes(paths[1].read_bytes()[:50])
+    shown = [paths[0], tmp_path / "cut.png", paths[1], tmp_path / "copy.png", paths[2]]
+    found = extract_features(shown, backbone, "files")
+    assert list(found.paths) == paths[:3]
+    assert found.duplicates == 1
+    assert [path.name for path, _ in found.unreadable] == ["cut.png"]
+    assert_equal(found, extract_features(paths[:3], backbone, "files"))
+
+
+def test_on_a_disk_that_is_nearly_full_nothing_is_kept(
+    paths: list[Path], backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr("senbetsu.features.LEAST_FREE", 1.0)
+    found = extract_features(paths[:2], backbone, "files")
+    assert len(found) == 2
+    assert not list(tmp_path.rglob("*.npz"))
+    assert "of the disk is free: features are not kept" in caplog.text

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from senbetsu.errors import ImageError, UserError
-from senbetsu.images import content_sha256, decode_image, find_images, fit, images_by_kind, read_image
+from senbetsu.images import content_sha256, decode_image, find_images, fit, images_by_kind, read_image, walk_images
 
 LOSSLESS = [".png", ".bmp", ".tif", ".ppm", ".pnm", ".ras", ".sr"]
 LOSSY = [".jpg", ".jp2", ".webp"]
@@ -82,6 +82,7 @@ def test_links_that_lead_back_up_or_to_each_other_end(tmp_path: Path) -> None:
     (tmp_path / "y/across").symlink_to(tmp_path / "x")
     found = find_images([tmp_path])
     assert found[0] == tmp_path / "x/across/two.png"
+    assert sorted(walk_images(tmp_path, ordered=False)) == sorted(found)
     assert {path.name for path in found} == {"one.png", "two.png"}
 
 
@@ -230,6 +231,53 @@ def test_of_several_pages_the_first_is_taken(kind: str) -> None:
     np.testing.assert_allclose(read, 200, atol=2)
 
 
+def same_fitted(content: bytes) -> bool:
+    """Whether it makes no difference to the network that a grey picture was kept grey."""
+    fitted = []
+    for keep_grey in (False, True):
+        for side in (224, 40):
+            fitted.append(np.zeros((side, side, 3), np.uint8))
+            fit(decode_image(content, "part", keep_grey=keep_grey), fitted[-1])
+    return np.array_equal(fitted[0], fitted[2]) and np.array_equal(fitted[1], fitted[3])
+
+
+@pytest.mark.parametrize("suffix", [*LOSSLESS, *LOSSY, ".pgm"])
+@pytest.mark.parametrize("kind", ["grey", "colour", "deep"])
+def test_kept_grey_it_is_the_same_to_the_network(suffix: str, kind: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (300, 211), dtype=np.uint8)
+    image = {"grey": noise, "colour": np.dstack([noise, noise[::-1], noise]), "deep": noise.astype(np.uint16) * 251}[
+        kind
+    ]
+    if (
+        (kind == "colour" and suffix == ".pgm")
+        or (kind == "grey" and suffix == ".ppm")
+        or (kind == "deep" and suffix not in (".png", ".tif", ".pgm"))
+    ):
+        pytest.skip("the format has no such pictures")
+    assert same_fitted(encoded(suffix, image))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "CMYK"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP", "GIF", "BMP"])
+def test_kept_grey_it_is_the_same_in_every_mode_that_pillow_writes(kind: str, mode: str) -> None:
+    try:
+        content = by_pillow(Image.fromarray(picture(61, 83)).convert("L").convert(mode), kind)
+    except (OSError, ValueError):
+        pytest.skip("the format has no such pictures")
+    assert same_fitted(content)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_kept_grey_it_is_turned_as_exif_says(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image = Image.fromarray(picture(48, 64)).convert("L")
+    for kind in ("JPEG", "PNG", "TIFF"):
+        content = by_pillow(image, kind, exif=exif)
+        assert decode_image(content, "part", keep_grey=True).shape[:2] == decode_image(content, "part").shape[:2]
+        assert same_fitted(content)
+
+
 # Damage
 
 CUT = [
@@ -259,6 +307,8 @@ def test_a_jpeg_that_was_cut_off_and_closed_with_an_end_marker_is_refused(kept: 
     cut = content[: start + int(kept * (len(content) - start))].rstrip(b"\xff")
     with pytest.raises(ImageError, match="truncated"):
         decode_image(cut + b"\xff\xd9", "part")
+    with pytest.raises(ImageError, match="truncated"):
+        decode_image(cut + b"\xff\xd9", "part", keep_grey=True)
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
@@ -313,11 +363,12 @@ def test_any_bytes_are_a_picture_or_an_image_error_and_nothing_else(content: byt
     assert image.ndim == 3
 
 
+@pytest.mark.parametrize("keep_grey", [False, True])
 @pytest.mark.parametrize("suffix", [".tif", ".pfm"])
-def test_a_picture_of_floating_point_numbers_is_refused(suffix: str) -> None:
+def test_a_picture_of_floating_point_numbers_is_refused(suffix: str, keep_grey: bool) -> None:
     """Cut to eight bits, every part of a range of 0 to 1 would be the same black, and pass."""
     with pytest.raises(ImageError, match="8 or 16 bit"):
-        decode_image(encoded(suffix, np.full((20, 30), 0.5, np.float32)), "part")
+        decode_image(encoded(suffix, np.full((20, 30), 0.5, np.float32)), "part", keep_grey=keep_grey)
 
 
 def test_a_folder_or_a_missing_file_cannot_be_read(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from senbetsu.config import TrainSection
 from senbetsu.features import Features
 from train import crossfit, depth
-from train.crossfit import CrossFit, cross_fit, deal, hidden_kinds
+from train.crossfit import CrossFit, Ground, cross_fit, deal, deal_lots, hidden_kinds
 from train.judge import EVEN_REST_WEIGHT, DamagedParts
 from train.labels import NORMAL, UNKNOWN
 
@@ -55,6 +55,46 @@ def test_parts_are_dealt_evenly_and_always_the_same_way() -> None:
     assert sorted(np.bincount(folds).tolist()) == [4, 4, 5, 5, 5]
     assert (folds == deal(23, 5, seed=3)).all()
     assert len(deal(0, 5, seed=3)) == 0
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=80), st.integers(2, 6), st.integers(0, 9))
+@settings(deadline=None)
+def test_a_lot_is_left_out_whole_and_no_fold_is_empty(lots: list[str], folds: int, seed: int) -> None:
+    dealt = deal_lots(lots, folds, seed)
+    assert all(len(set(dealt[np.array(lots) == lot])) == 1 for lot in lots)
+    sizes = np.bincount(dealt)
+    assert len(sizes) == min(folds, len(set(lots)))
+    # The fullest fold is no fuller than the emptiest and the largest lot together: else a lot would have gone elsewhere.
+    assert sizes.max() - sizes.min() <= max(Counter(lots).values())
+    assert (dealt == deal_lots(lots, folds, seed)).all()
+
+
+def test_the_parts_of_a_lot_are_judged_by_what_never_saw_any_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lots = [str(number % 4) for number in range(len(NORMALS))]
+    ground = Ground(NORMALS, SETTINGS, lots)
+    fitted: list[set[str]] = []
+    real = crossfit._fit
+
+    def fit(head, normals, inside, total):
+        fitted.append({lot for lot, out in zip(lots, inside, strict=True) if not out})
+        return real(head, normals, inside, total)
+
+    monkeypatch.setattr(crossfit, "_fit", fit)
+    found = cross_fit(NORMALS, None, np.full(len(NORMALS), NORMAL), None, SETTINGS, ground=ground)
+    assert len(found.axes) == SETTINGS.folds == 3
+    for fold, seen in enumerate(fitted):
+        left_out = {lot for lot, own in zip(lots, found.normal_fold, strict=True) if own == fold}
+        assert left_out
+        assert not left_out & seen
+
+
+def test_fewer_lots_than_folds_make_fewer_folds() -> None:
+    lots = ["a"] * 20 + ["b"] * 40
+    found = cross_fit(
+        NORMALS, None, np.full(len(NORMALS), NORMAL), None, SETTINGS, ground=Ground(NORMALS, SETTINGS, lots)
+    )
+    assert len(found.axes) == 2
+    assert set(found.normal_fold[:20]) != set(found.normal_fold[20:])
 
 
 @given(st.sets(st.integers(1, 12), max_size=9), st.booleans(), st.integers(2, 6))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -212,3 +213,40 @@ def test_one_defect_is_enough_to_train_with(senbetsu, quick, line, tmp_path: Pat
         "--steps", 40, *quick,
     )  # fmt: skip
     assert done.status == 0, done.stderr
+
+
+def test_lots_are_left_out_whole_and_calibrate_with_the_same_rule_finds_them_so(
+    senbetsu, quick, line, tmp_path: Path
+) -> None:
+    """Lots are the tens of the parts' numbers."""
+    rule = ("--group", "part-00([0-9])[0-9]")
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path, *rule, *quick)
+    assert done.status == 0, done.stderr
+    assert "6 lots, left out whole in 5 folds" in done.stderr
+    document = json.loads((tmp_path / "embedding.json").read_text())
+    assert document["settings"]["group"] == rule[1]
+    fold_of_lot: dict[str, set[int]] = {}
+    for path in line.train_normal.iterdir():
+        fold = document["folds"][sha256(path.read_bytes()).hexdigest()]
+        fold_of_lot.setdefault(path.name[:8], set()).add(fold)
+    assert [len(folds) for folds in fold_of_lot.values()] == [1] * 6
+    assert set.union(*fold_of_lot.values()) == set(range(5))
+    calibrated = senbetsu("calibrate", "--normal", line.train_normal, "--artifacts", tmp_path, *rule)
+    assert calibrated.status == 0, calibrated.stderr
+    assert "over several folds" not in calibrated.stderr
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("exp(", "no regular expression"),
+        ("part", "60 of 60 normal parts are of one lot, of 1 in all; without it 0 are left"),
+    ],
+)
+def test_a_rule_for_lots_that_leaves_nothing_is_refused(
+    senbetsu, line, tmp_path: Path, rule: str, message: str
+) -> None:
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path, "--group", rule)
+    assert done.status == 2
+    assert message in done.stderr
+    assert not (tmp_path / "embedding.json").exists()

@@ -1,12 +1,14 @@
-"""The bare engine: what this PC can do where nothing but pre-processing and the engine runs, in one loop."""
+"""The bare engine: what this PC can do where nothing but pre-processing and the engine runs, in a loop."""
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from senbetsu.engine import Lane
 from senbetsu.images import fit
 from senbetsu.judge import Judge
 from senbetsu.verdict import decide
@@ -23,15 +25,23 @@ class OnePart:
 
 
 def run_batches(judge: Judge, pictures: Pictures, seconds: float) -> float:
-    """Parts a second, in batches of the engine's largest size, for so long."""
-    engine, size = judge.engine, judge.engine.batch_sizes[-1]
-    done, began_s = 0, time.perf_counter()
+    """Parts a second for so long: each lane of the engine in a thread of its own, in batches of its largest size."""
+    began_s = time.perf_counter()
+    with ThreadPoolExecutor(len(judge.engine.lanes)) as threads:
+        rates = threads.map(
+            lambda lane: _run_lane(lane, judge.threshold, pictures, began_s, seconds), judge.engine.lanes
+        )
+        return sum(rates)
+
+
+def _run_lane(lane: Lane, threshold: float, pictures: Pictures, began_s: float, seconds: float) -> float:
+    size, done = len(lane.inputs), 0
     while (now_s := time.perf_counter()) - began_s < seconds:
         for row in range(size):
-            fit(pictures[(done + row) % len(pictures)], engine.inputs[row])
-        scores = engine.run(size)
+            fit(pictures[(done + row) % len(pictures)], lane.inputs[row])
+        scores = lane.run(size)
         for row in range(size):
-            decide(float(scores.score[row]), judge.threshold)
+            decide(float(scores.score[row]), threshold)
         done += size
     return done / (now_s - began_s)
 

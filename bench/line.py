@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from senbetsu.config import Config
 from senbetsu.errors import UserError
 
+DAEMON = (sys.executable, "-P", "-m", "daemon")
 GATE, CAMERA = "gate1", "cam1"
 BUFFER_FRAMES = 64
 READY_WITHIN_S = 90
@@ -44,6 +45,7 @@ class Load:
     p99_ms: float | None
     max_ms: float | None
     """From trigger to the verdict's receipt, of the parts that were looked at; None where none was."""
+    daemon_p50_ms: float | None
     daemon_p99_ms: float | None
     """Of the same parts, from the trigger's receipt by the daemon, where the deadline counts from, to its decision."""
     resident_growth_mib: float | None
@@ -159,10 +161,10 @@ class Client:
                 reasons["no result"] = len(self._sent_ns)
                 self._sent_ns.clear()
         p50_ms, p95_ms, p99_ms, max_ms = _quantiles(latencies_ms, 0.5, 0.95, 0.99, 1)
-        (daemon_p99_ms,) = _quantiles(at_daemon_ms, 0.99)
+        daemon_p50_ms, daemon_p99_ms = _quantiles(at_daemon_ms, 0.5, 0.99)
         return Load(
-            round(rate_hz, 1), parts, dict(reasons), p50_ms, p95_ms, p99_ms, max_ms, daemon_p99_ms, memory.growth_mib,
-            memory.settled_s,
+            round(rate_hz, 1), parts, dict(reasons), p50_ms, p95_ms, p99_ms, max_ms, daemon_p50_ms, daemon_p99_ms,
+            memory.growth_mib, memory.settled_s,
         )  # fmt: skip
 
     def _drain(self) -> None:
@@ -199,8 +201,10 @@ class Line:
 
 
 @contextmanager
-def running_line(folder: Path, settings: Config, size: tuple[int, int], daemon: str = "") -> Iterator[Line]:
-    """Start a daemon with these artefacts and engine settings, and more lines for [daemon]; end it afterwards."""
+def running_line(
+    folder: Path, settings: Config, size: tuple[int, int], daemon: str = "", program: Sequence[str] = DAEMON
+) -> Iterator[Line]:
+    """Start a daemon with these artefacts and engine settings, and more lines for [daemon] or behind it; end it afterwards."""
     publish_port, request_port, metrics_port = _free_ports(3)
     publish, request = f"tcp://127.0.0.1:{publish_port}", f"tcp://127.0.0.1:{request_port}"
     engine = "\n".join(
@@ -217,8 +221,7 @@ def running_line(folder: Path, settings: Config, size: tuple[int, int], daemon: 
     )  # fmt: skip
     began_s = time.perf_counter()
     with log.open("wb") as output:
-        command = [sys.executable, "-P", "-m", "daemon", "--config", str(config)]
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        process = subprocess.Popen([*program, "--config", str(config)], cwd=folder, stdout=output, stderr=output)
     client = None
     try:
         client = Client(publish, request, process, log)

@@ -34,7 +34,7 @@ def measure(config: Config, folder: Path, size: tuple[int, int], seconds: float)
     """All figures. The bare loop and the daemon take turns, so that whatever else this PC does falls on both."""
     pictures = pattern_pictures(*size)
     bar = _bar(2 * ROUNDS + len(LOADS) + 3)
-    judge = load_judge(config)
+    judge = load_judge(config, for_line=True)
     with running_line(folder, config, size) as line:
         before = one_by_one(judge, pictures, seconds)
         bar.update()
@@ -42,7 +42,7 @@ def measure(config: Config, folder: Path, size: tuple[int, int], seconds: float)
         for _ in range(ROUNDS):
             bare.append(run_batches(judge, pictures, seconds))
             bar.update()
-            daemon.append(line.client.closed_loop(3 * judge.engine.batch_sizes[-1], seconds))
+            daemon.append(line.client.closed_loop(_outstanding(judge), seconds))
             bar.update()
         capacity = float(np.median(daemon))
         loads: list[Load] = []
@@ -78,7 +78,7 @@ def measure_rate(config: Config, folder: Path, size: tuple[int, int], seconds: f
     pictures = pattern_pictures(*size)
     alone_s = min(seconds, ALONE_S)
     bar = _bar(3)
-    judge = load_judge(config)
+    judge = load_judge(config, for_line=True)
     before = one_by_one(judge, pictures, alone_s)
     bar.update()
     with running_line(folder, config, size) as line:
@@ -99,9 +99,9 @@ def measure_rate(config: Config, folder: Path, size: tuple[int, int], seconds: f
 def measure_overload(config: Config, folder: Path, size: tuple[int, int], seconds: float) -> dict[str, Any]:
     """Three times what the daemon carries."""
     bar = _bar(2)
-    judge = load_judge(config)
+    judge = load_judge(config, for_line=True)
     with running_line(folder, config, size) as line:
-        capacity = line.client.closed_loop(3 * judge.engine.batch_sizes[-1], min(seconds, CAPACITY_S))
+        capacity = line.client.closed_loop(_outstanding(judge), min(seconds, CAPACITY_S))
         bar.update()
         load = line.client.open_loop(OVERLOAD * capacity, seconds, DEADLINE_MS)
         bar.update()
@@ -113,6 +113,11 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
     }  # fmt: skip
 
 
+def _outstanding(judge: Judge) -> int:
+    """Parts under way that keep the engine busy: each lane's batch, and what waits behind it."""
+    return 3 * len(judge.engine.lanes) * len(judge.engine.lanes[0].inputs)
+
+
 def _bar(steps: int) -> "tqdm[Any]":
     return tqdm(total=steps, desc="measuring", unit="step", disable=None, leave=False)
 
@@ -121,8 +126,8 @@ def _conditions(config: Config, judge: Judge, size: tuple[int, int], seconds: fl
     return {
         "frame": f"{size[0]}x{size[1]}", "backbone": find_backbone(config.model).name, "engine": judge.engine.kind,
         "precision": judge.engine.precision, "device": judge.engine.device,
-        "batch_sizes": judge.engine.batch_sizes, "cores": os.cpu_count(), "system": platform.platform(),
-        "python": platform.python_version(), "version": __version__, "seconds_each": seconds,
+        "batch_sizes": judge.engine.batch_sizes, "at_the_same_time": len(judge.engine.lanes), "cores": os.cpu_count(),
+        "system": platform.platform(), "python": platform.python_version(), "version": __version__, "seconds_each": seconds,
     }  # fmt: skip
 
 

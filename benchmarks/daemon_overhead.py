@@ -23,7 +23,7 @@ from conditions import save
 
 from daemon.__main__ import serve
 from senbetsu.config import load_config
-from senbetsu.engine import Scores
+from senbetsu.engine import Lane, Scores
 from senbetsu.judge import Judge
 from senbetsu.program import run as run_program
 
@@ -40,6 +40,11 @@ class FreeEngine:
     def __init__(self) -> None:
         self.inputs = np.zeros((8, 224, 224, 3), np.uint8)
         self._scores = np.full(8, 0.5, np.float32)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Itself."""
+        return (self,)
 
     def run(self, count: int) -> Scores:
         """Half the threshold."""

@@ -123,7 +123,7 @@ def growth(samples: list[dict[str, float]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def reconcile(journal: Path, parts: list[Part], bridge_killed_ns: list[int]) -> dict[str, int]:
+def reconcile(journal: Path, parts: list[Part], bridge_killed_ns: list[int]) -> dict[str, Any]:
     """The bridge's journal against what the PLC saw. A trigger is of one run; so (run, trigger, part) is unique."""
     database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
     decided = {(run, trigger, part or 0): verdict for run, trigger, part, verdict in database.execute(
@@ -133,7 +133,8 @@ def reconcile(journal: Path, parts: list[Part], bridge_killed_ns: list[int]) -> 
     results = database.execute("SELECT count(*) FROM results").fetchone()[0]
     gaps = dict(database.execute("SELECT why, count(*) FROM gaps GROUP BY why"))
     database.close()
-    unaccounted = excused = of_another_run = opened_without_pass = 0
+    excused = of_another_run = opened_without_pass = 0
+    unaccounted: list[dict[str, Any]] = []
     for part in parts:
         record = part.record
         verdict = decided.get((record.run, record.trigger, record.part_id))
@@ -141,13 +142,19 @@ def reconcile(journal: Path, parts: list[Part], bridge_killed_ns: list[int]) -> 
         may_be_lost = any(0 <= at_ns - record.written_at_ns < LOSABLE_NS for at_ns in bridge_killed_ns)
         not_taken = missing and record.why == "run changed" and not record.opened
         of_another_run += not_taken
-        unaccounted += missing and not may_be_lost and not not_taken
+        if missing and not may_be_lost and not not_taken:
+            since_kill_s = [(record.written_at_ns - at_ns) / 1e9 for at_ns in bridge_killed_ns]
+            unaccounted.append({
+                "run": record.run, "trigger": record.trigger, "why": record.why, "opened": record.opened,
+                "s_after_a_kill": round(min((s for s in since_kill_s if s >= 0), default=-1.0), 3),
+            })  # fmt: skip
         excused += missing and may_be_lost and not not_taken
         opened_without_pass += record.opened and verdict != "PASS" and not may_be_lost
     unproven = [part for part, verdict in decided.items() if verdict == "PASS" and part not in passed]
     return {
         "parts": len(parts), "confirmed_triggers": sum(p.record.was_announced for p in parts),
-        "decisions_in_journal": len(decided), "results_in_journal": results, "unaccounted": unaccounted,
+        "decisions_in_journal": len(decided), "results_in_journal": results, "unaccounted": len(unaccounted),
+        "unaccounted_parts": unaccounted[:20],
         "lost_with_the_last_batch_of_a_kill": excused,
         "announced_in_a_run_that_was_over": of_another_run, "passed_without_result": len(unproven),
         "opened_without_a_pass_in_the_journal": opened_without_pass, **{f"gaps_{why}": n for why, n in gaps.items()},

@@ -1,5 +1,11 @@
 """senbetsu bridge: the program between the daemon and the PLC."""
 
+import signal
+
+if __name__ == "__main__":
+    # A wish to read the config again is no reason to end: not while all else is imported, and not later (bridge.service).
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
 import argparse
 import asyncio
 import sys

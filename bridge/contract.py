@@ -7,6 +7,7 @@ refusals, and the passing of time. What comes out: the register image, and the t
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from bridge.ends import NEVER_NS, DaemonEnd, PlcEnd
 from bridge.part import LookKey, Part, decided_slot, same_result
 from senbetsu.messages import TRIGGER_MODULUS, Result, TriggerRequest
 from senbetsu.registers import (
@@ -20,11 +21,9 @@ from senbetsu.registers import (
     input_registers,
     trigger_distance,
 )
-from senbetsu.states import ACCEPTS_TRIGGERS, State
+from senbetsu.states import State
 from senbetsu.verdict import Reason
 
-NEVER_NS = 1 << 63
-WORD = 0xFFFF
 COUNTS = ("triggers", "pass", "reject", "late", "lost", "missed")
 COUNTER = 0xFFFF_FFFF
 STALL_NS = 50_000_000
@@ -69,19 +68,8 @@ class GateContract:
     """Decisions since somebody last emptied the list."""
 
     run: int = 0
-    epoch: int | None = None
-    recipe: int = 0
-    """The daemon's active one."""
-    heartbeat: int = 0
-    daemon_state: State = State.STARTING
-    _daemon_heard_ns: int | None = None
-    _daemon_lost: bool = True
-    _plc_heartbeat: int | None = None
-    _plc_heard_ns: int = 0
-    _plc_lost: bool = True
-    _plc_was_here: bool = False
-    _control: Control = Control(0)
-    _plc_recipe: int = 0
+    _daemon: DaemonEnd = field(init=False)
+    _plc: PlcEnd = field(init=False)
     _trigger: int | None = None
     """Newest trigger number seen in this run; None until the baseline."""
     _acknowledged: int | None = None
@@ -98,14 +86,16 @@ class GateContract:
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     """As the run's counters, but over all runs."""
     refused_writes: int = 0
-    gate_passed: int = 0
+    gate_excess: int = 0
+    """Most parts that the gate let pass in this run beyond those that were passed: more than 0, and it breaks the rule [14]."""
     journal_failing: bool = False
     _looked_ns: int | None = None
     _paused_from_ns: int | None = None
     """After a pause, until what waited through it has come."""
 
     def __post_init__(self) -> None:
-        self.recipe = self.settings.recipe
+        self._daemon = DaemonEnd(self.settings.daemon_silent_ns, self.settings.recipe)
+        self._plc = PlcEnd(self.settings.plc_silent_ns)
         self._begin_run(0)
 
     # -- what comes in ------------------------------------------------------------------------------------------------
@@ -116,15 +106,12 @@ class GateContract:
         `came_ns`: the earliest that its trigger may be of, where whoever brings the write knows; deadlines count from there.
         """
         self.tick(now_ns)
-        self._hear_plc(write, now_ns)
-        enabled_before = Control.ENABLE in self._control
-        self._control = write.control
-        self._plc_recipe = write.recipe
-        self.gate_passed = write.gate_passed
-        if Control.ENABLE in write.control and not enabled_before:
-            self._begin_run(now_ns)
+        for begins in self._plc.hear(write, now_ns):
+            if begins:
+                self._begin_run(now_ns)
         if write.run_echo != self.run:
             return []  # triggers and acknowledgements of another run are of the past [5]
+        self.gate_excess = max(self.gate_excess, self._plc.gate_passed - self._counts["pass"])
         if self._trigger is None:
             self._trigger = write.trigger
             self._acknowledged = write.acknowledged
@@ -138,7 +125,7 @@ class GateContract:
             return  # free run: subscribers hear it, no gate opens by it [9]
         self.tick(now_ns)  # a bridge that was stopped for a while must see first what has run out meanwhile
         self.on_epoch(result.epoch, now_ns)
-        if result.epoch != self.epoch:
+        if result.epoch != self._daemon.epoch:
             return  # of a daemon that is no more
         part = self._parts.get(result.trigger)
         if part is None or result.run != self.run:
@@ -167,30 +154,26 @@ class GateContract:
 
         `older_too`: the daemon of the present one is gone, so a smaller one is of a start after the clock was set back.
         """
-        if self.epoch is None:
-            self.epoch = epoch
-        elif epoch > self.epoch or (older_too and epoch != self.epoch):
-            self.epoch = epoch
+        daemon = self._daemon
+        if daemon.epoch is None:
+            daemon.epoch = epoch
+        elif epoch > daemon.epoch or (older_too and epoch != daemon.epoch):
+            daemon.epoch = epoch
             self._begin_run(now_ns)
 
     def on_heartbeat(self, epoch: int, counter: int, state: State, now_ns: int, recipe: int | None = None) -> None:
         """The daemon's heartbeat: forwarded, never invented [10]."""
         self.tick(now_ns)
         self.on_epoch(epoch, now_ns)
-        if epoch != self.epoch:
-            return
-        self.heartbeat = counter & WORD
-        self.daemon_state = state
-        self._active_recipe(recipe)
-        self._daemon_heard_ns = now_ns
-        self._daemon_lost = False
+        if epoch == self._daemon.epoch:
+            self._daemon.tell(state, recipe)
+            self._daemon.hear_beat(counter, now_ns)
 
     def on_state(self, epoch: int, state: State, now_ns: int, recipe: int | None = None) -> None:
         """The daemon's state or its active recipe changed."""
         self.on_epoch(epoch, now_ns)
-        if epoch == self.epoch:
-            self.daemon_state = state
-            self._active_recipe(recipe)
+        if epoch == self._daemon.epoch:
+            self._daemon.tell(state, recipe)
 
     def look(self, now_ns: int) -> None:
         """The bridge looks around, as it does all the time. After a pause, what waited may still come until it looks again."""
@@ -201,24 +184,17 @@ class GateContract:
 
     def tick(self, now_ns: int) -> None:
         """Time has passed: deadlines [3], the daemon's silence and the PLC's [10]."""
-        heard_ns = self._daemon_heard_ns
-        if not self._daemon_lost and (heard_ns is None or now_ns - heard_ns > self.settings.daemon_silent_ns):
-            self._daemon_lost = True
+        if self._daemon.falls_silent(now_ns):
             for part in list(self._parts.values()):
                 self._decide(part, Reason.LINK, now_ns)
-        if not self._plc_lost and now_ns - self._plc_heard_ns > self.settings.plc_silent_ns:
-            self._plc_lost = True
+        self._plc.look_for_silence(now_ns)
         for part in [part for part in self._parts.values() if part.deadline_ns <= now_ns]:
             self._decide(part, part.reason(), now_ns)
 
     def next_event_ns(self) -> int:
         """When `tick` has something to do, at the latest."""
-        times = [part.deadline_ns for part in self._parts.values()]
-        if not self._daemon_lost and self._daemon_heard_ns is not None:
-            times.append(self._daemon_heard_ns + self.settings.daemon_silent_ns + 1)
-        if not self._plc_lost:
-            times.append(self._plc_heard_ns + self.settings.plc_silent_ns + 1)
-        return min(times, default=NEVER_NS)
+        first_ns = min((part.deadline_ns for part in self._parts.values()), default=NEVER_NS)
+        return min(first_ns, self._daemon.silent_at_ns(), self._plc.silent_at_ns())
 
     # -- what comes out -----------------------------------------------------------------------------------------------
 
@@ -229,21 +205,21 @@ class GateContract:
             triggers=counts["triggers"], passed=counts["pass"], rejected=counts["reject"], late=counts["late"],
             lost=counts["lost"], missed=counts["missed"], refused_writes=self.refused_writes & COUNTER,
             epoch_low=(self.epoch or 0) & COUNTER, run=self.run, state=self.state, flags=self.flags,
-            heartbeat=self.heartbeat, newest_accepted=self._trigger or 0, newest_decided=self._newest_decided,
-            recipe=self.recipe, outstanding=len(self._parts), confirmed=self._plc_heartbeat or 0,
+            heartbeat=self._daemon.heartbeat, newest_accepted=self._trigger or 0, newest_decided=self._newest_decided,
+            recipe=self._daemon.recipe, outstanding=len(self._parts), confirmed=self._plc.heartbeat or 0,
         )  # fmt: skip
         return input_registers(header, self._slots)
 
     @property
     def state(self) -> State:
         """What the PLC sees: a daemon that is silent is a fault, a PLC that is silent holds the line."""
-        if self._daemon_heard_ns is None:
+        if self._daemon.heard_ns is None:
             return State.STARTING
-        if self._daemon_lost:
+        if self._daemon.lost:
             return State.ABORTED
-        if self._plc_lost or self._held:
+        if self._plc.lost or self._held:
             return State.HELD
-        return self.daemon_state
+        return self._daemon.state
 
     @property
     def flags(self) -> Flag:
@@ -256,26 +232,36 @@ class GateContract:
             Flag.OVERFLOW: self._overflow,
             Flag.OUT_OF_STEP: self._out_of_step,
             Flag.RECIPE_DIFFERS: self._recipe_differs,
-            Flag.DAEMON_LOST: self._daemon_lost,
-            Flag.PLC_HEARTBEAT_LOST: self._plc_lost,
+            Flag.DAEMON_LOST: self._daemon.lost,
+            Flag.PLC_HEARTBEAT_LOST: self._plc.lost,
             Flag.JOURNAL_FAILING: self.journal_failing,
         }
         return Flag(sum(flag.value for flag, is_set in flags.items() if is_set))
 
     @property
+    def epoch(self) -> int | None:
+        """The daemon's; None until one is heard."""
+        return self._daemon.epoch
+
+    @property
+    def recipe(self) -> int:
+        """The daemon's active one."""
+        return self._daemon.recipe
+
+    @property
     def plc_is_here(self) -> bool:
         """Whether its heartbeat changes."""
-        return not self._plc_lost
+        return not self._plc.lost
 
     @property
     def daemon_is_here(self) -> bool:
         """Whether its heartbeat is fresh."""
-        return not self._daemon_lost
+        return not self._daemon.lost
 
     @property
     def recipe_asked_for(self) -> int:
         """The PLC's choice while it is here, 0 if it chooses none [11]."""
-        return 0 if self._plc_lost else self._plc_recipe
+        return 0 if self._plc.lost else self._plc.recipe
 
     @property
     def counts(self) -> dict[str, int]:
@@ -286,31 +272,15 @@ class GateContract:
 
     @property
     def _ready(self) -> bool:
-        return self._can_judge and Control.ENABLE in self._control and not self._recipe_differs
+        return self._can_judge and Control.ENABLE in self._plc.control and not self._recipe_differs
 
     @property
     def _can_judge(self) -> bool:
-        here = not self._daemon_lost and not self._plc_lost
-        return here and not self._held and self.daemon_state in ACCEPTS_TRIGGERS
+        return self._daemon.accepts_triggers and not self._plc.lost and not self._held
 
     @property
     def _recipe_differs(self) -> bool:
-        return self._plc_recipe not in (0, self.recipe)
-
-    def _active_recipe(self, recipe: int | None) -> None:
-        if recipe is not None:  # a daemon of an older contract does not tell
-            self.recipe = recipe
-
-    def _hear_plc(self, write: PlcWrite, now_ns: int) -> None:
-        if write.heartbeat == self._plc_heartbeat:
-            return
-        came_back = self._plc_lost and self._plc_was_here
-        self._plc_heartbeat = write.heartbeat
-        self._plc_heard_ns = now_ns
-        self._plc_lost = False
-        self._plc_was_here = True
-        if came_back:
-            self._begin_run(now_ns)
+        return self._plc.recipe not in (0, self._daemon.recipe)
 
     def _begin_run(self, now_ns: int) -> None:
         """Empty all slots, reject what is outstanding, publish the new number [5]."""
@@ -323,7 +293,7 @@ class GateContract:
         self._acknowledged = None
         self._overflow = False
         self._out_of_step = self._held = False
-        self._newest_decided = 0
+        self._newest_decided = self.gate_excess = 0
         self._counts = dict.fromkeys(COUNTS, 0)
 
     def _acknowledge(self, acknowledged: int) -> None:
@@ -377,9 +347,9 @@ class GateContract:
 
     def _refusal(self) -> Reason | None:
         """Why a part cannot be looked at now; None if it can."""
-        if self._daemon_lost:
+        if self._daemon.lost:
             return Reason.LINK
-        if Control.ENABLE not in self._control or not self._can_judge:
+        if Control.ENABLE not in self._plc.control or not self._can_judge:
             return Reason.NOT_READY  # [13]
         if self._recipe_differs:
             return Reason.RECIPE  # [11]
@@ -406,9 +376,9 @@ class GateContract:
         self._trigger = trigger
         self._count("triggers")
         settings = self.settings
-        may_be_simulated = settings.allow_simulated and Control.ALLOW_SIMULATED in self._control  # [12]
+        may_be_simulated = settings.allow_simulated and Control.ALLOW_SIMULATED in self._plc.control  # [12]
         return Part(
-            trigger, part_id, now_ns, deadline_ns, settings.expected, settings.items, may_be_simulated, self._plc_recipe
+            trigger, part_id, now_ns, deadline_ns, settings.expected, settings.items, may_be_simulated, self._plc.recipe
         )
 
     def _is_acknowledged(self, trigger: int) -> bool:

@@ -30,6 +30,10 @@ WATCHDOG_EVERY_NS = 1_000_000_000
 ACK_EVERY_NS = 100_000_000
 
 
+def _say_what_a_change_takes() -> None:
+    log.warning("SIGHUP changes nothing: settings are read at the start. Restart the bridge; meanwhile the PLC rejects")
+
+
 class Bridge:
     """`run` returns the exit status."""
 
@@ -46,6 +50,7 @@ class Bridge:
             gate.name: GateContract(settings_of_gate(config, gate), self._numbers(gate)) for gate in config.gates
         }
         self._told = {name: dict.fromkeys(("late", "lost"), 0) for name in self.gates}
+        self._excess_told = dict.fromkeys(self.gates, 0)
         self._totals = {name: dict.fromkeys(Verdict, 0) for name in self.gates}
         self._journal = (
             Journal(journal_file(config), config.journal, config.instance) if config.journal.enabled else None
@@ -62,6 +67,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, _say_what_a_change_takes)
         journal = self._journal
         if journal is not None:
             journal.start()
@@ -148,6 +154,15 @@ class Bridge:
             total = gate.totals[kind]
             metrics.counter(f"plc_{kind}_total", name).inc(total - self._told[name][kind])
             self._told[name][kind] = total
+        if gate.gate_excess > self._excess_told[name]:
+            log.critical(
+                "gate %s let %d part(s) pass in run %d that were not passed: it is bypassed or broken; stop the line",
+                name,
+                gate.gate_excess,
+                gate.run,
+            )
+        self._excess_told[name] = gate.gate_excess
+        metrics.gauge("plc_gate_excess", name).set(gate.gate_excess)
         metrics.gauge("plc_link_up", name).set(gate.plc_is_here)
         metrics.gauge("daemon_link_up").set(gate.daemon_is_here)
         metrics.gauge("state", name).set(gate.state)

@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 
+from daemon import realtime
 from daemon.recipes import RecipeSource
 from daemon.service import Daemon, check_config
 from senbetsu.config import Config
@@ -30,14 +31,19 @@ def main(arguments: argparse.Namespace) -> int:
     settings = read(arguments)
     config = settings.config()
     check_config(config)
-    return serve(config, _first_judge(config), RecipeSource(settings, lambda: read(arguments), load_judge))
+    realtime.apply(config.realtime)
+    return serve(config, _first_judge(config), RecipeSource(settings, lambda: read(arguments), _load))
 
 
 def _first_judge(config: Config) -> Judge:
-    judge = load_judge(config)
+    judge = _load(config)
     check_recipe_binding(judge.recipe, config)
     check_camera_binding(judge.camera, config)
     return judge
+
+
+def _load(config: Config) -> Judge:
+    return load_judge(config, for_line=True)
 
 
 def serve(config: Config, judge: Judge, recipes: RecipeSource | None = None) -> int:

@@ -1,4 +1,7 @@
-"""The engine's thread: frames from the queue, through the engine, to the outbox.
+"""The engine's threads, one a lane: frames from the queue, through the engine, to the outbox.
+
+Where the engine has lanes beside itself, the load chooses: a part that comes alone has the whole engine and takes least time;
+while others wait or are judged, each lane takes one, and more parts a second go through. The scores are the same.
 
 A part is judged by the recipe that was active at its trigger. While the recipe changes, parts of both are on their way: then
 both engines are here, and a batch is judged by one after the other.
@@ -12,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import cv2
-import numpy as np
 
 from daemon.book import JudgedBy
 from daemon.loaded import Loaded
@@ -20,7 +22,7 @@ from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue, Taken, WaitingFrame
 from daemon.run_times import RunTimes, UntilPublished
-from senbetsu.engine import Engine, EngineFault
+from senbetsu.engine import EngineFault, Lane
 from senbetsu.images import fit
 from senbetsu.metrics import Metrics
 from senbetsu.verdict import Reason, decide
@@ -31,7 +33,7 @@ CHECK_TOLERANCE = 1e-2
 """Relative: how far the known picture's score may lie from what it was at the start."""
 
 
-class Judging(threading.Thread):
+class Judging:
     """Every frame that is taken from the queue is settled. An engine that failed once is not asked again."""
 
     def __init__(
@@ -44,7 +46,6 @@ class Judging(threading.Thread):
         idle_s: float,
         on_death: Callable[[str, BaseException], None],
     ) -> None:
-        super().__init__(name="judging", daemon=True)
         self._loaded: dict[JudgedBy, Loaded] = {}
         self.activate(loaded)
         self.publishing = RunTimes((1,))
@@ -58,7 +59,27 @@ class Judging(threading.Thread):
         self._fit_s = metrics.histogram("stage_duration_seconds", "fit")
         self._engine_s = metrics.histogram("stage_duration_seconds", "engine")
         self._wait_s = metrics.histogram("stage_duration_seconds", "wait")
+        self._lock = threading.Lock()
+        self._busy = 0
+        """Lanes that have a batch."""
+        self._taken_ns = time.monotonic_ns()
+        """When a lane last took one, or the start."""
+        lanes = range(len(loaded.judge.engine.lanes))
+        progress.engine_busy_since_ns = [0 for _ in lanes]
         progress.engine_proven()
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name=f"judging-{lane}", daemon=True) for lane in lanes
+        ]
+
+    def start(self) -> None:
+        """The threads; they end when the queue is closed and empty."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until they have ended, each for so long at most."""
+        for thread in self._threads:
+            thread.join(timeout_s)
 
     def activate(self, loaded: Loaded) -> None:
         """Be ready to judge by this recipe too; while no part comes, it is this one's engine that is looked after."""
@@ -69,43 +90,55 @@ class Judging(threading.Thread):
         """No look that it has to judge is open any more: its engine is freed."""
         self._loaded.pop(judged_by, None)
 
-    def run(self) -> None:
-        """The thread."""
+    def _run(self, lane: int) -> None:
+        """A thread."""
         try:
             while (taken := self._frames.take(self._idle_s, self._speed())) is not None:
-                self._handle(taken)
-                if time.monotonic_ns() - self._progress.engine_proven_ns >= self._idle_s * 1e9:
-                    self._check(self._active)
+                self._give_up(taken)
+                if taken.batch:
+                    self._taken_ns = time.monotonic_ns()
+                    with self._lock:
+                        self._busy += 1
+                        alone = self._busy == 1 and not self._frames
+                    self._judge_all(taken.batch, lane, alone)
+                    with self._lock:
+                        self._busy -= 1
+                if time.monotonic_ns() - self._taken_ns >= self._idle_s * 1e9:
+                    self._check(self._active, lane)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)
-            self._on_death(self.name, error)
+            self._on_death(f"judging-{lane}", error)
 
     def _speed(self) -> UntilPublished:
         return UntilPublished(self._active.speed, self.publishing)
 
-    def _handle(self, taken: Taken) -> None:
+    def _give_up(self, taken: Taken) -> None:
         for waiting in taken.expired:
             self._settle(waiting, Reason.DEADLINE)
         for waiting in taken.hopeless:
             self._settle(waiting, Reason.OVERLOAD)
-        for judged_by, some in itertools.groupby(taken.batch, lambda waiting: waiting.look.judged_by):
+
+    def _judge_all(self, batch: Sequence[WaitingFrame], lane: int, alone: bool) -> None:
+        for judged_by, some in itertools.groupby(batch, lambda waiting: waiting.look.judged_by):
             loaded = self._loaded.get(judged_by)
             if loaded is None:
                 for waiting in some:  # settled before its frame's turn came, or its recipe would still be here
                     self._settle(waiting, Reason.RECIPE)
                 continue
+            engine = loaded.judge.engine
+            judges_by = engine if alone else engine.lanes[lane]
             started_ns = time.monotonic_ns()
-            if batch := self._fit(loaded.judge.engine, list(some)):
-                self._judge(loaded, batch)
-                loaded.speed.observe(len(batch), time.monotonic_ns() - started_ns)
+            if fitted := self._fit(judges_by, list(some)):
+                self._judge(loaded, judges_by, fitted, lane)
+                loaded.speed.observe(len(fitted), time.monotonic_ns() - started_ns)
 
-    def _fit(self, engine: Engine, batch: Sequence[WaitingFrame]) -> list[WaitingFrame]:
+    def _fit(self, judges_by: Lane, batch: Sequence[WaitingFrame]) -> list[WaitingFrame]:
         """Copy the frames into the engine's inputs; those that came, the others are incomplete."""
         started_ns = time.monotonic_ns()
         fitted: list[WaitingFrame] = []
         for waiting in batch:
             self._wait_s.observe((started_ns - waiting.arrived_at_ns) / 1e9)
             try:
-                fit(waiting.image, engine.inputs[len(fitted)])
+                fit(waiting.image, judges_by.inputs[len(fitted)])
             except (ValueError, cv2.error) as error:
                 log.error("camera %s: frame %d: %s", waiting.look.camera, waiting.frame.frame_id, error)
                 self._settle(waiting, Reason.INCOMPLETE_FRAME)
@@ -115,17 +148,17 @@ class Judging(threading.Thread):
             self._fit_s.observe((time.monotonic_ns() - started_ns) / 1e9)
         return fitted
 
-    def _judge(self, loaded: Loaded, batch: Sequence[WaitingFrame]) -> None:
+    def _judge(self, loaded: Loaded, judges_by: Lane, batch: Sequence[WaitingFrame], lane: int) -> None:
         started_ns = time.monotonic_ns()
-        self._progress.engine_busy_since_ns = started_ns
+        self._progress.engine_busy_since_ns[lane] = started_ns
         try:
-            scores = loaded.judge.engine.run(len(batch))
+            scores = judges_by.run(len(batch))
         except BaseException:
             for waiting in batch:
                 self._settle(waiting, Reason.MODEL_FAULT)
             raise
         done_ns = time.monotonic_ns()
-        self._progress.engine_busy_since_ns = 0
+        self._progress.engine_busy_since_ns[lane] = 0
         self._progress.engine_proven()
         for row, waiting in enumerate(batch):
             score = float(scores.score[row])
@@ -143,14 +176,26 @@ class Judging(threading.Thread):
         frame = waiting.frame
         self._outbox.settle(Outcome(waiting.look, reason, time.monotonic_ns(), frame.frame_id, frame.exposed_at_ns))
 
-    def _check(self, loaded: Loaded) -> None:
-        """While no part comes: the known picture must still get its known score."""
-        started_ns = self._progress.engine_busy_since_ns = time.monotonic_ns()
-        np.copyto(loaded.judge.engine.inputs[0], loaded.known_picture)
-        score = float(loaded.judge.engine.run(1).score[0])
-        self._progress.engine_busy_since_ns = 0
+    def _check(self, loaded: Loaded, lane: int) -> None:
+        """While no part comes: the known picture must still get its known score, from the lane and from the whole engine."""
+        engine = loaded.judge.engine
+        own = engine.lanes[lane]
+        started_ns = self._progress.engine_busy_since_ns[lane] = time.monotonic_ns()
+        self._check_score(loaded, own)
         # Where all parts were given up for an engine that was slow for a while, this is how it is seen to be quick again.
         loaded.speed.observe(1, time.monotonic_ns() - started_ns)
+        if own is not engine:
+            with self._lock:
+                free = self._busy == 0
+                self._busy += free  # so that a part that comes meanwhile is judged by a lane
+            if free:
+                self._check_score(loaded, engine)
+                with self._lock:
+                    self._busy -= 1
+        self._progress.engine_busy_since_ns[lane] = 0
+        self._progress.engine_proven()
+
+    def _check_score(self, loaded: Loaded, judges_by: Lane) -> None:
+        score = loaded.score_of_known_picture(judges_by)
         if not math.isclose(score, loaded.known_score, rel_tol=CHECK_TOLERANCE):
             raise EngineFault(f"the engine scored its test picture {score}, at the start it was {loaded.known_score}")
-        self._progress.engine_proven()

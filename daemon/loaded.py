@@ -14,7 +14,7 @@ from daemon.book import JudgedBy
 from daemon.run_times import RunTimes
 from senbetsu.config import Config
 from senbetsu.drift import Expected
-from senbetsu.engine import EngineFault
+from senbetsu.engine import EngineFault, Lane
 from senbetsu.judge import Judge
 from senbetsu.recipes import named
 
@@ -37,8 +37,7 @@ class Loaded:
         recipe = named(config)
         engine, distribution = judge.engine, judge.distribution
         picture = _test_picture(engine.inputs.shape[1])
-        np.copyto(engine.inputs[0], picture)
-        score = float(engine.run(1).score[0])
+        score = _score_of(picture, engine)
         if not math.isfinite(score):
             raise EngineFault("the engine gives no finite score for its own test picture")
         settings = config.daemon
@@ -52,6 +51,15 @@ class Loaded:
             if distribution is None
             else Expected.of(distribution, settings.drift_window, settings.drift_false_alarm_parts),
         )
+
+    def score_of_known_picture(self, judges_by: Lane) -> float:
+        """By the engine or one of its lanes, which nobody else uses meanwhile."""
+        return _score_of(self.known_picture, judges_by)
+
+
+def _score_of(picture: NDArray[np.uint8], judges_by: Lane) -> float:
+    np.copyto(judges_by.inputs[0], picture)
+    return float(judges_by.run(1).score[0])
 
 
 def _test_picture(size: int) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ class Progress:
     stall_ns: int
     camera_proven_ns: dict[str, int] = field(default_factory=dict)
     engine_proven_ns: int = 0
-    engine_busy_since_ns: int = 0
-    """0 while it is idle."""
+    engine_busy_since_ns: list[int] = field(default_factory=lambda: [0])
+    """Of each lane; 0 while it is idle."""
     fatal: str | None = None
     """Why the daemon has to stop: a thread died or the engine failed."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -47,9 +47,8 @@ class Progress:
         return now_ns - self.engine_proven_ns <= self.engine_limit_ns
 
     def engine_stalls(self, now_ns: int) -> bool:
-        """Busy with one batch for too long."""
-        since_ns = self.engine_busy_since_ns
-        return since_ns != 0 and now_ns - since_ns > self.stall_ns
+        """Any lane busy with one batch for too long."""
+        return any(since_ns != 0 and now_ns - since_ns > self.stall_ns for since_ns in self.engine_busy_since_ns)
 
     def all_proven(self, now_ns: int) -> bool:
         """What a heartbeat says."""

@@ -38,7 +38,7 @@ class Taken(NamedTuple):
 
 
 class FrameQueue:
-    """Thread-safe. A camera that has `limits[camera]` frames waiting gets no more in."""
+    """Thread-safe, for several takers too. A camera that has `limits[camera]` frames waiting gets no more in."""
 
     def __init__(self, limits: dict[str, int], policy: BatchPolicy) -> None:
         self._limits = limits
@@ -74,13 +74,13 @@ class FrameQueue:
         with self._changed:
             if not self._changed.wait_for(lambda: self._waiting or self._closed, timeout=idle_s):
                 return Taken([], [], [])
-            if not self._waiting:
-                return None
-            while not self._closed:
+            while not self._closed and self._waiting:
                 left_ns = self._policy.close_at_ns(self._waiting, speed) - time.monotonic_ns()
                 if left_ns <= 0:
                     break
                 self._changed.wait(left_ns / 1e9)
+            if not self._waiting:  # another taker was quicker, or it is over
+                return None if self._closed else Taken([], [], [])
             split = self._policy.split(self._waiting, time.monotonic_ns(), speed)
             taken = [self._waiting.popleft() for _ in range(sum(map(len, split)))]
             for waiting in taken:

@@ -190,6 +190,11 @@ class Recipes:
         config = loading.settings.config(loading.folder)
         check_same_line(self._base, config)
         judge = source.load(config)
+        lanes, running = len(judge.engine.lanes), len(self.active.judge.engine.lanes)
+        if lanes != running:
+            raise UserError(
+                f"it judges {lanes} parts at the same time, and this daemon {running}, which takes a restart"
+            )
         check_recipe_binding(judge.recipe, config)
         check_camera_binding(judge.camera, config)
         loading.loaded = Loaded.of(config, judge)

@@ -355,7 +355,7 @@ class Daemon:
         if self._progress.fatal is not None:
             return self._fault()
         self._frames.close()
-        self._judging.join(timeout=2)
+        self._judging.join(2)
         self._publish_outcomes()
         self._enter(State.SUSPENDED, "stopped as asked")
         self._say_counts()

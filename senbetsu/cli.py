@@ -41,8 +41,8 @@ def main() -> int:  # noqa: RET503  (it is another program when it ends)
     if program not in PROGRAMS:
         print(f"senbetsu: error: no program {program!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
         return 2
-    if program == "daemon":
-        # It takes this for a wish to read its config again, and is not there to hear it yet. What is ignored stays so.
+    if program in ("daemon", "bridge"):
+        # A wish to read the config again, which they are not there to hear yet. What is ignored stays so.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # -P: a folder of the user that is called as a program must not come first.
     os.execv(sys.executable, [sys.executable, "-P", "-m", program.replace("-", "_"), *rest])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from senbetsu.config import Config
 from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import load_embedding
-from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine
+from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine, streams_of
 from senbetsu.engine.quantised import load_quantised
 from senbetsu.profile import CameraBinding, check_binding, load_profile
 
@@ -30,8 +30,8 @@ class Judge:
     """The number that was calibrated as; None: not known."""
 
 
-def load_judge(config: Config) -> Judge:
-    """Load and warm up what judges.
+def load_judge(config: Config, *, for_line: bool = False) -> Judge:
+    """Load and warm up what judges: pictures in batches, or `for_line` whatever comes, as soon as possible.
 
     Raises:
         ArtifactError: artefacts are missing, damaged, or bound to another model, engine or precision.
@@ -45,7 +45,8 @@ def load_judge(config: Config) -> Judge:
     quantised = None
     if choice.precision == "int8":
         quantised = load_quantised(config.artifacts, embedding.sha256, profile.quantised_sha256)
-    engine = build_engine(profile.scorer, embedding.backbone, choice, config.engine.threads, sizes, quantised)
+    streams = streams_of(config.engine, choice) if for_line else 1
+    engine = build_engine(profile.scorer, embedding.backbone, choice, config.engine.threads, sizes, quantised, streams)
     claim = profile.claim
     return Judge(
         engine,

@@ -61,6 +61,7 @@ BRIDGE_METRICS = (
     Metric("plc_triggers_total", "counter", "Triggers taken from the PLC", ("gate",)),
     Metric("plc_decisions_total", "counter", "Parts decided", ("gate", "verdict", "reason")),
     Metric("plc_trigger_to_decision_seconds", "histogram", "From trigger taken to decision", ("gate",), SECONDS),
+    Metric("plc_gate_excess", "gauge", "Parts of this run that the gate let pass though none passed them", ("gate",)),
     Metric("plc_lost_total", "counter", "Slots needed again before their acknowledgement", ("gate",)),
     Metric("results_recovered_total", "counter", "Results that a replay brought"),
     Metric("results_lost_total", "counter", "Results that no replay could bring"),

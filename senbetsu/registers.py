@@ -84,7 +84,7 @@ HOLDING = (
     Register("heartbeat", 7, 1, "must change at least once a second"),
     Register("deadline_ms", 8, 1, "deadline in ms, 0: from the config"),
     Register("spare", 9, 1, "write 0"),
-    Register("gate_passed", 10, 2, "parts that the gate let pass; more than `pass` is an alarm"),
+    Register("gate_passed", 10, 2, "parts that the gate let pass in this run; more than `pass` is an alarm"),
 )
 
 

@@ -1,8 +1,9 @@
 """The PLC's program: one call a scan, pure but for the time it is given (nanoseconds). Sockets stand outside.
 
-Start-up: enable 0, read run r, enable 1, wait until the run is not r, echo it. From then on a part is triggered every
-period; a part's gate is decided when its slot holds a verdict, at the latest when it reaches the gate. When the run
-changes, whatever is under way is rejected, and the new run is echoed.
+Start-up: enable 0, read run r, enable 1, wait until the run is not r, echo it. Each step follows once the window shows the
+write before it as taken: a trigger that came in the place of a lost echo would be the run's baseline, not a part. From then
+on a part is triggered every period; a part's gate is decided when its slot holds a verdict, at the latest when it reaches
+the gate. When the run changes, whatever is under way is rejected, and the new run is echoed.
 """
 
 from collections.abc import Callable
@@ -115,7 +116,7 @@ class SimulatedPlc:
     def _follow_run(self, window: Window, now_ns: int) -> None:
         match self.phase:
             case Phase.DISABLED:
-                if self._last_write_ns:
+                if self._is_taken(window):
                     self._old_run = window.run
                     self.phase = Phase.ENABLING
                     self._last_write_ns = 0
@@ -125,13 +126,17 @@ class SimulatedPlc:
             case Phase.ECHOING:
                 if window.run != self.run_echo:
                     self._echo(window.run)
-                elif self._last_write_ns:
+                elif self._is_taken(window):
                     self.phase = Phase.RUNNING
                     self._next_part_ns = max(self._next_part_ns, now_ns)
             case Phase.RUNNING:
                 if window.run != self.run_echo:
                     self._reject_waiting("run changed", now_ns)
                     self._echo(window.run)
+
+    def _is_taken(self, window: Window) -> bool:
+        """Whether the newest write of this phase has come."""
+        return self._last_write_ns != 0 and window.confirmed == self._heartbeat != 0
 
     def _echo(self, run: int) -> None:
         self.run_echo = run

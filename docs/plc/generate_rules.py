@@ -22,7 +22,7 @@ RULES: dict[int, str] = {
     11: "**Recipe**: fixed at the trigger. While the requested one is not the active one, every part is REJECT/RECIPE. One that cannot load leaves the old one loaded, never judging for the new.",
     12: "**Simulated**: such a result carries its bit, and no PASS unless the config and the PLC's control bit allow it, both at the trigger.",
     13: "**State**: not IDLE or EXECUTE, or not enabled: triggers are counted and REJECT/NOT_READY. State never opens a gate.",
-    14: "**Counters** are the bridge's, per run: triggers = pass + reject + outstanding (<= 16).",
+    14: "**Counters** are the bridge's, per run: triggers = pass + reject + outstanding (<= 16). The PLC counts what its gate let pass in the run (holding 10-11): more than `pass` is an alarm, in the bridge's log and as `senbetsu_plc_gate_excess`.",
     15: "**One writer at a time**, the first with a live heartbeat; others read.",
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ here. An unknown key is refused: a misspelt setting must not silently do nothing
 
 from senbetsu.config.bridge import BridgeSection, DigitalSection, OpcUaSection, PlcClientSection
 from senbetsu.config.cameras import BeltSection, CameraSection, RegionSection
-from senbetsu.config.line import DaemonSection, GateSection, JournalSection, SecuritySection
+from senbetsu.config.line import DaemonSection, GateSection, JournalSection, RealtimeSection, SecuritySection
 from senbetsu.config.model import MIN_INPUT_SIZE, CalibrateSection, EngineSection, ModelSection, TrainSection
 from senbetsu.config.reading import DEFAULT_CONFIG, RECIPE_FILE, Settings, load_config, read_recipe, read_settings
 from senbetsu.config.whole import Config, RecipeFile
@@ -29,6 +29,7 @@ __all__ = [
     "ModelSection",
     "OpcUaSection",
     "PlcClientSection",
+    "RealtimeSection",
     "RecipeFile",
     "RegionSection",
     "SecuritySection",

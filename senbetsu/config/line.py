@@ -50,6 +50,17 @@ class DaemonSection(Section):
     """On average so many parts between two false alarms of drift."""
 
 
+class RealtimeSection(Section):
+    """What the daemon asks of Linux, so that other programs do not hold it up."""
+
+    fifo_priority: Annotated[int, Field(ge=0, le=49)] = 0
+    """Of SCHED_FIFO: above every ordinary program, below the kernel's own threads (50 and more); 0: an ordinary program."""
+    cpus: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
+    """Numbers of the CPUs that it runs on; none: all that it may."""
+    lock_memory: bool = False
+    """Keep its memory in RAM (mlockall)."""
+
+
 class JournalSection(Section):
     """The bridge's record of every result and every decision, in an SQLite file."""
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from senbetsu.config.bridge import BridgeSection
 from senbetsu.config.cameras import CameraSection
-from senbetsu.config.line import DaemonSection, GateSection, JournalSection, SecuritySection
+from senbetsu.config.line import DaemonSection, GateSection, JournalSection, RealtimeSection, SecuritySection
 from senbetsu.config.model import CalibrateSection, EngineSection, ModelSection, TrainSection
 from senbetsu.config.section import Name, Section
 from senbetsu.messages import MAX_ITEMS
@@ -41,6 +41,7 @@ class Config(Section):
     cameras: tuple[CameraSection, ...] = ()
     gates: tuple[GateSection, ...] = ()
     daemon: DaemonSection = DaemonSection()
+    realtime: RealtimeSection = RealtimeSection()
     bridge: BridgeSection = BridgeSection()
     journal: JournalSection = JournalSection()
     security: SecuritySection = SecuritySection()

@@ -2,8 +2,12 @@
 
 The caller writes pictures straight into `inputs`, which the engine owns, and runs; so a frame is copied once, by the
 resize that puts it there. Nothing is allocated a call: what `run` returns is overwritten by the next one.
+
+An engine is used by one thread. Where several parts are judged faster side by side than in a batch (a CPU's cores), it has
+`lanes`, each for a thread of its own; they give the same scores.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -29,8 +33,18 @@ def scores_of(rows: NDArray[np.float32]) -> Scores:
     return Scores(rows[:, 0], rows[:, 1], rows[:, 2])
 
 
-class Engine(Protocol):
-    """One model, loaded and warmed up."""
+class Lane(Protocol):
+    """What one thread judges with."""
+
+    inputs: NDArray[np.uint8]
+    """(parts, S, S, 3) uint8 BGR, at the network's input size; row i is part i of the batch."""
+
+    def run(self, count: int) -> Scores:
+        """Score the first `count` rows of `inputs`. Raises EngineFault."""
+
+
+class Engine(Lane, Protocol):
+    """One model, loaded and warmed up. As a lane of its own it has all that the engine may use: one part takes least time."""
 
     kind: str
     """"openvino" or "torch"."""
@@ -40,8 +54,7 @@ class Engine(Protocol):
     """Name of the processor, for logs."""
     batch_sizes: tuple[int, ...]
     """Captured sizes, ascending; a batch is padded to the next of them."""
-    inputs: NDArray[np.uint8]
-    """(batch_sizes[-1], H, W, 3) uint8 BGR, at the network's input size; row i is part i of the batch."""
 
-    def run(self, count: int) -> Scores:
-        """Score the first `count` rows of `inputs`. Raises EngineFault."""
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """What may judge at the same time; the engine alone where nothing is gained by it."""

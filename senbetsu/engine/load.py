@@ -12,6 +12,9 @@ from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError
 from senbetsu.scoring import Scorer, ScoringNetwork
 
+MOST_STREAMS = 16
+"""Unless the config names more: each takes a thread that shares Python's lock with the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
@@ -74,6 +77,16 @@ def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
     return tuple(sizes) if max_batch == 1 else (*sizes, max_batch)
 
 
+def streams_of(section: EngineSection, choice: EngineChoice) -> int:
+    """How many parts the line's engine judges at the same time."""
+    if choice.kind != "openvino":
+        return 1
+    from senbetsu.engine.openvino import cores_to_use
+
+    cores = min(cores_to_use(), section.threads) if section.threads else cores_to_use()
+    return min(section.streams or MOST_STREAMS, cores)
+
+
 def build_engine(
     scorer: Scorer,
     backbone: Backbone,
@@ -81,13 +94,19 @@ def build_engine(
     threads: int = 0,
     batch_sizes: tuple[int, ...] = (1,),
     quantised: QuantisedMaps | None = None,
+    streams: int = 1,
 ) -> Engine:
-    """An engine, warmed up at every batch size; with `quantised` where the choice is int8, else without."""
+    """An engine, warmed up at every batch size; with `quantised` where the choice is int8, else without.
+
+    `streams`, on a CPU: parts that are judged at the same time; with more than one, they are not put into batches.
+    """
     constants = scorer.constants()
     if choice.kind == "openvino":
         from senbetsu.engine.openvino import OpenVINOEngine
 
-        return OpenVINOEngine(ScoringNetwork, constants, backbone, choice.precision, threads, batch_sizes, quantised)
+        return OpenVINOEngine(
+            ScoringNetwork, constants, backbone, choice.precision, threads, batch_sizes, quantised, streams
+        )
     from senbetsu.engine.pytorch import TorchEngine
 
     return TorchEngine(

@@ -1,6 +1,13 @@
-"""The CPU's engine: OpenVINO, one compiled model a batch size, pictures read where the caller put them."""
+"""The CPU's engine: OpenVINO, one compiled model a batch size, pictures read where the caller put them.
 
+All cores share one part's work badly: small layers wait for each other. So beside the graph that runs one part on all of them
+(it takes least time) the line's engine has streams, one part each on its share of the cores, which carry more parts a second
+than any batch on all cores: benchmarks/streams.py.
+"""
+
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +17,7 @@ from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
 from senbetsu.engine.graph import openvino_model
-from senbetsu.engine.interface import EngineFault, Scores, scores_of
+from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
 from senbetsu.engine.quantised import QuantisedMaps
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -26,10 +33,37 @@ def cpu_has_int8() -> bool:
     return "INT8" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def cores_to_use() -> int:
+    """Of those that this process may run on: each core once, however many threads it runs at a time."""
+    allowed = os.sched_getaffinity(0)
+    siblings = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in allowed)
+    return len({path.read_text() if path.exists() else str(path) for path in siblings})
+
+
+class Stream:
+    """One part at a time, on its share of the cores. See senbetsu.engine.interface.Lane."""
+
+    def __init__(self, request: ov.InferRequest, input_size: int) -> None:
+        self.inputs: NDArray[np.uint8] = np.zeros((1, input_size, input_size, 3), np.uint8)
+        request.set_input_tensor(ov.Tensor(self.inputs, shared_memory=True))
+        request.infer()
+        self._request = request
+        self._outputs: NDArray[np.float32] = request.get_output_tensor(0).data
+
+    def run(self, count: int) -> Scores:
+        """Score the part. Raises EngineFault."""
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise EngineFault(f"OpenVINO: {error}") from error
+        return scores_of(self._outputs[:count])
+
+
 class CompiledGraph:
     """A network compiled for some batch sizes that read from one shared input buffer.
 
-    `inputs` (batch_sizes[-1], S, S, 3) uint8; `run` gives views of the outputs, overwritten by the next run.
+    `inputs` (batch_sizes[-1], S, S, 3) uint8; `run` gives views of the outputs, overwritten by the next run. `streams` are
+    empty, or at least two; then the only batch size is 1.
     """
 
     def __init__(
@@ -42,16 +76,17 @@ class CompiledGraph:
         batch_sizes: Sequence[int],
         compact: bool | None = None,
         quantised: QuantisedMaps | None = None,
+        streams: int = 1,
     ) -> None:
         """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16. `quantised`: in the backbone's
-        place; `precision` is that of the rest.
+        place; `precision` is that of the rest. `streams`: at most so many, and none unless that makes two.
         """
-        self.batch_sizes = tuple(sorted(batch_sizes))
+        self.batch_sizes = tuple(sorted(batch_sizes)) if streams == 1 else (1,)
         input_size = backbone.input_size
         self.inputs: NDArray[np.uint8] = np.zeros((self.batch_sizes[-1], input_size, input_size, 3), np.uint8)
         core = ov.Core()
         self.device: str = core.get_property("CPU", "FULL_DEVICE_NAME")
-        properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
         if threads:
             properties["INFERENCE_NUM_THREADS"] = threads
         model = openvino_model(
@@ -60,7 +95,8 @@ class CompiledGraph:
         self._requests: dict[int, ov.InferRequest] = {}
         for size in self.batch_sizes:
             model.reshape([size, input_size, input_size, 3])
-            request = core.compile_model(model, "CPU", properties).create_infer_request()
+            compiled = core.compile_model(model, "CPU", {**properties, "PERFORMANCE_HINT": "LATENCY"})
+            request = compiled.create_infer_request()
             request.set_input_tensor(ov.Tensor(self.inputs[:size], shared_memory=True))
             request.infer()
             self._requests[size] = request
@@ -68,6 +104,10 @@ class CompiledGraph:
             size: tuple(request.get_output_tensor(i).data for i in range(len(model.outputs)))
             for size, request in self._requests.items()
         }
+        self.streams: tuple[Stream, ...] = ()
+        if streams > 1:
+            compiled = core.compile_model(model, "CPU", {**properties, "NUM_STREAMS": streams})
+            self.streams = tuple(Stream(compiled.create_infer_request(), input_size) for _ in range(streams))
         # One look-up on the hot path: how many parts -> which captured size.
         self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]
 
@@ -95,18 +135,26 @@ class OpenVINOEngine:
         threads: int,
         batch_sizes: Sequence[int],
         quantised: QuantisedMaps | None = None,
+        streams: int = 1,
     ) -> None:
-        """`quantised` is needed where `precision` is int8, and for that alone."""
+        """`quantised` is needed where `precision` is int8, and for that alone. More than one of `streams`: that many lanes,
+        and batches of 1.
+        """
         if (precision == "int8") != (quantised is not None):
             raise ValueError(f"precision {precision} and quantised = {quantised} do not go together")
         computed_in = precision if quantised is None else quantised.rest
         self._graph = CompiledGraph(
-            network, constants, backbone, computed_in, threads, batch_sizes, quantised=quantised
+            network, constants, backbone, computed_in, threads, batch_sizes, quantised=quantised, streams=streams
         )
         self.precision = precision
         self.device = self._graph.device
         self.batch_sizes = self._graph.batch_sizes
         self.inputs = self._graph.inputs
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The streams, or the engine alone."""
+        return self._graph.streams or (self,)
 
     def run(self, count: int) -> Scores:
         """Score the first `count` rows of `inputs`. Raises EngineFault."""

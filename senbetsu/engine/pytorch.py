@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from senbetsu.engine.interface import EngineFault, Scores, scores_of
+from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
 from senbetsu.scoring import OUTPUTS, ScoringNetwork
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -84,6 +84,11 @@ class TorchEngine:
             stream.synchronize()
 
         return replay
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """The engine: a GPU is filled by a batch."""
+        return (self,)
 
     def run(self, count: int) -> Scores:
         """Score the first `count` rows of `inputs`. Raises EngineFault: after a CUDA error nothing is answered."""

@@ -45,7 +45,7 @@ def test_without_artefacts_it_takes_a_profile_of_random_numbers_and_says_so(senb
 
 
 def load(rate_hz: float, ok: int, overload: int, p99_ms: float | None) -> Load:
-    return Load(rate_hz, ok + overload, {"OK": ok, "OVERLOAD": overload}, 1.0, 1.0, p99_ms, 9.0, p99_ms, 0.0, 10.0)
+    return Load(rate_hz, ok + overload, {"OK": ok, "OVERLOAD": overload}, 1.0, 1.0, p99_ms, 9.0, 1.0, p99_ms, 0.0, 10.0)
 
 
 def test_a_load_is_stable_where_every_part_was_looked_at_in_time_and_failing_where_one_in_a_hundred_was_not() -> None:

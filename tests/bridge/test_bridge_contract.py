@@ -370,3 +370,21 @@ def test_rule_8_a_part_out_of_step_holds_the_gate_until_a_new_run() -> None:
     trigger = rig.part()
     rig.judge(trigger)
     assert rig.verdict(trigger) == "OK"
+
+
+def test_rule_14_a_gate_that_lets_more_pass_than_were_passed_is_an_alarm_until_the_next_run() -> None:
+    rig = Rig().start()
+    for _ in range(2):
+        rig.judge(rig.part())
+    rig.judge(rig.part(), Reason.ANOMALY)
+    rig.write(gate_passed=2)
+    assert rig.contract.gate_excess == 0
+    rig.write(gate_passed=3)
+    assert rig.contract.gate_excess == 1
+    rig.judge(rig.part(gate_passed=3))
+    assert rig.contract.gate_excess == 1, "that a later part is passed makes nothing good"
+    rig.write(gate_passed=9, echo=rig.contract.run - 1)
+    assert rig.contract.gate_excess == 1, "what counts another run says nothing of this one"
+    rig.write(control=Control(0))
+    rig.write(control=Control.ENABLE)
+    assert rig.contract.gate_excess == 0

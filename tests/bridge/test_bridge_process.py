@@ -1,6 +1,7 @@
 """A real bridge process between a real Modbus client and a stand-in daemon with real sockets."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -210,6 +211,44 @@ def test_a_part_goes_all_the_way_and_is_acknowledged(setup: Setup) -> None:
     mirrored = setup.plc.client.read_holding_registers(1000, count=6).registers
     assert mirrored == counters[:6]
     assert setup.plc.client.read_holding_registers(4, count=1).registers == [triggers[-1]]
+
+
+def test_a_hangup_ends_nothing_and_says_what_a_change_takes(setup: Setup) -> None:
+    setup.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "Restart the bridge" in (setup.folder / "bridge.log").read_text())
+    trigger = setup.plc.part()
+    wait_for(lambda: setup.plc.reason(trigger) == "OK")
+
+
+def test_a_hangup_before_the_bridge_is_there_ends_nothing_either(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(3)]
+    process = start_bridge(tmp_path, config_text(tmp_path, *ports))
+    try:
+        wait_for(lambda: ignores_hangup(process.pid), 10)
+        log = tmp_path / "bridge.log"
+        while ": ready" not in log.read_text():
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+            assert process.poll() is None, log.read_text()
+    finally:
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+def ignores_hangup(pid: int) -> bool:
+    """What comes in the interpreter's own start, before the program's first line, no program can help."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    ignored = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")), 16)
+    return bool(ignored & 1 << signal.SIGHUP - 1)
+
+
+def test_a_gate_that_lets_pass_what_was_not_passed_is_told_once(setup: Setup) -> None:
+    setup.plc.write(gate_passed=2)
+    setup.plc.write(gate_passed=2)
+    wait_for(lambda: "let 2 part(s) pass" in (setup.folder / "bridge.log").read_text())
+    trigger = setup.plc.part()
+    wait_for(lambda: setup.plc.reason(trigger) == "OK")
+    assert (setup.folder / "bridge.log").read_text().count("part(s) pass") == 1
 
 
 def test_a_lost_message_is_recovered_by_replay(setup: Setup) -> None:

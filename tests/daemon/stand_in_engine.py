@@ -20,7 +20,7 @@ from daemon.__main__ import serve
 from daemon.recipes import RecipeSource
 from senbetsu.config import Config, read_settings
 from senbetsu.drift import ScoreDistribution
-from senbetsu.engine import EngineFault, Scores
+from senbetsu.engine import EngineFault, Lane, Scores
 from senbetsu.errors import ArtifactError
 from senbetsu.judge import Judge
 from senbetsu.program import run, set_up_logging
@@ -38,6 +38,10 @@ class StandInEngine:
         self.batch_sizes = (1, max_batch)
         self.inputs = np.zeros((max_batch, 32, 32, 3), np.uint8)
         self._delay_s = delay_ms / 1000
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return (self,)
 
     def run(self, count: int) -> Scores:
         if self._delay_s:

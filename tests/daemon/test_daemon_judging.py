@@ -16,7 +16,7 @@ from daemon.progress import Progress
 from daemon.queue import FrameQueue, WaitingFrame
 from senbetsu.camera import Frame
 from senbetsu.config import Config
-from senbetsu.engine import EngineFault, Scores
+from senbetsu.engine import EngineFault, Lane, Scores
 from senbetsu.judge import Judge
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.verdict import Reason
@@ -34,6 +34,10 @@ class GreyEngine:
         self.counts: list[int] = []
         self._drift = drift
         self._offset = first
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return (self,)
 
     def run(self, count: int) -> Scores:
         self.counts.append(count)
@@ -61,7 +65,8 @@ def judge_all() -> Callable[..., Any]:
         )  # fmt: skip
         if images:
             frames.close()
-        thread.run()
+        thread.start()
+        thread.join(60)
         return sorted(outbox.drain(), key=lambda outcome: outcome.look.number), deaths
 
     return judge_all

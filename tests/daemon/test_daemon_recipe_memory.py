@@ -18,7 +18,7 @@ from daemon.progress import Progress
 from daemon.queue import FrameQueue
 from daemon.recipes import Recipes, RecipeSource
 from senbetsu.config import Config, read_settings
-from senbetsu.engine import Scores
+from senbetsu.engine import Lane, Scores
 from senbetsu.judge import Judge
 from senbetsu.messages import RecipeRequest
 from senbetsu.metrics import DAEMON_METRICS, Metrics
@@ -32,6 +32,10 @@ class Engine:
 
     def __init__(self) -> None:
         self.inputs = np.zeros((1, 8, 8, 3), np.uint8)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return (self,)
 
     def run(self, count: int) -> Scores:
         score = np.full(count, 0.5, np.float32)

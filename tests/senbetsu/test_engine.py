@@ -1,5 +1,6 @@
 """Engines agree with each other, with themselves over batches, and refuse what is not here."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import spearmanr
 from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection, load_config
 from senbetsu.embedding import load_embedding
-from senbetsu.engine import Engine, EngineChoice, batch_sizes_up_to, build_engine, choose_engine
+from senbetsu.engine import Engine, EngineChoice, Lane, batch_sizes_up_to, build_engine, choose_engine, streams_of
 from senbetsu.engine.openvino import OpenVINOEngine, cpu_has_bf16
 from senbetsu.engine.pytorch import TorchEngine
 from senbetsu.errors import ArtifactError, ConfigError
@@ -85,6 +86,38 @@ def test_a_parts_score_does_not_depend_on_its_batch(
     one_by_one = scores_of(engine, pictures[:7], 1)
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 7), one_by_one, rtol=1e-4)
     np.testing.assert_allclose(scores_of(engine, pictures[:7], 3), one_by_one, rtol=1e-4)
+
+
+def test_streams_judge_at_the_same_time_and_give_the_scores_of_the_whole_engine(
+    profile: Profile, backbone: Backbone, pictures: list[np.ndarray]
+) -> None:
+    engine = build_engine(profile.scorer, backbone, OPENVINO, 0, (1, 8), streams=2)
+    assert engine.batch_sizes == (1,)
+    assert len(engine.lanes) == 2
+    expected = scores_of(engine, pictures, 1)
+
+    def all_of_them(lane: Lane) -> np.ndarray:
+        rows = []
+        for picture in pictures:
+            fit(picture, lane.inputs[0])
+            rows.append(np.stack(lane.run(1), 1).copy())
+        return np.concatenate(rows)
+
+    with ThreadPoolExecutor(2) as threads:
+        for scores in threads.map(all_of_them, engine.lanes):
+            np.testing.assert_allclose(scores, expected, rtol=1e-4)
+
+
+def test_there_are_as_many_streams_as_cores_unless_the_config_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("senbetsu.engine.openvino.cores_to_use", lambda: 6)
+    assert streams_of(EngineSection(), OPENVINO) == 6
+    assert streams_of(EngineSection(streams=1), OPENVINO) == 1
+    assert streams_of(EngineSection(streams=3), OPENVINO) == 3
+    assert streams_of(EngineSection(streams=9), OPENVINO) == 6
+    assert streams_of(EngineSection(threads=4), OPENVINO) == 4
+    assert streams_of(EngineSection(), TORCH) == 1
+    monkeypatch.setattr("senbetsu.engine.openvino.cores_to_use", lambda: 64)
+    assert streams_of(EngineSection(), OPENVINO) == 16
 
 
 @pytest.mark.parametrize("which", ScorerConstants._fields)

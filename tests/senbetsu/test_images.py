@@ -415,6 +415,39 @@ def test_shrinking_averages_the_whole_frame(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(out, averaged(frame, 32), atol=1)
 
 
+@pytest.mark.parametrize("shape", [(128, 160), (254, 130), (129, 160), (512, 300)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_large_frame_is_averaged_in_two_steps_and_hardly_otherwise(shape: tuple[int, int], channels: int) -> None:
+    """Noise, in which no two pixels have to do with each other, is the worst case; the mean of all is kept."""
+    frame = np.random.default_rng(2).integers(0, 256, (*shape, channels), dtype=np.uint8)
+    out = np.zeros((32, 32, 3), np.uint8)
+    fit(frame, out)
+    exact = averaged(frame[:, :, :3] if channels > 1 else frame.repeat(3, 2), 32)
+    apart = out - exact
+    assert abs(apart.mean()) < 0.5
+    assert apart.std() < 0.4 * exact.std()
+
+
+def test_a_large_frames_fine_stripes_become_grey() -> None:
+    """Whatever their width in pixels, from the finest on: nothing aliases that averaging in one step would not let through."""
+    for period in (2, 3, 4, 5):
+        stripes = np.zeros((256, 256, 3), np.uint8)
+        stripes[:, np.arange(256) % period < period / 2] = 200
+        out = np.zeros((32, 32, 3), np.uint8)
+        fit(stripes, out)
+        assert np.abs(out - averaged(stripes, 32)).max() <= 16
+
+
+def test_frames_of_one_size_follow_each_other_and_none_is_left_in_the_next() -> None:
+    first, second, of_second = np.zeros((3, 32, 32, 3), np.uint8)
+    frames = np.random.default_rng(3).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    fit(frames[1], of_second)
+    fit(frames[0], first)
+    fit(frames[1], second)
+    np.testing.assert_array_equal(second, of_second)
+    assert (first != second).any()
+
+
 @pytest.mark.parametrize("shape", [(20, 640), (640, 20)])
 def test_a_side_that_shrinks_is_averaged_even_where_the_other_grows(shape: tuple[int, int]) -> None:
     """Stripes of one pixel must become grey, not a pattern that depends on where the samples fall."""

@@ -116,6 +116,15 @@ def test_stripes_go_into_the_part_of_their_direction_alone() -> None:
     assert columns == rest == pytest.approx(4 * PART_FLOOR + VARIANCE_FLOOR)
 
 
+def test_the_logarithm_is_one_over_ten_decades_and_hides_no_nan() -> None:
+    spreads = torch.logspace(-2, 3, 200, dtype=torch.float64)
+    base = torch.tensor([[-1.0, 1.0], [1.0, -1.0]], dtype=torch.float64).repeat(2, 2)  # of variance 1, all in the rest
+    measured = measure([spreads[:, None, None, None] * base]).whole[:, 2]
+    np.testing.assert_allclose(measured, spreads.log(), atol=2e-5)
+    broken = measure([torch.full((1, 1, 4, 4), torch.nan)])
+    assert broken.whole.isnan().all()
+
+
 def test_a_plain_map_has_a_finite_spread() -> None:
     found = measure([torch.full((1, 2, 8, 8), 5.0), torch.zeros(1, 2, 4, 4)])
     assert all(torch.isfinite(statistic).all() for statistic in found)

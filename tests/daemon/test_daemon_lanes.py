@@ -1,0 +1,154 @@
+"""An engine with lanes: a part that comes alone has the whole engine, those that come together a lane each, each once."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from daemon.batching import BatchPolicy
+from daemon.book import Book
+from daemon.judging import Judging
+from daemon.loaded import Loaded
+from daemon.outcome import Outbox, Outcome
+from daemon.progress import Progress
+from daemon.queue import FrameQueue, WaitingFrame
+from senbetsu.camera import Frame
+from senbetsu.config import Config
+from senbetsu.engine import Lane, Scores
+from senbetsu.judge import Judge
+from senbetsu.metrics import DAEMON_METRICS, Metrics
+
+FAR_NS = 1 << 62
+WAIT_S = 20
+
+
+class OneLane:
+    """Scores the mean grey / 100, and says who judged; a picture of 99 is held until it is let go."""
+
+    def __init__(self, name: str, judged: list[tuple[str, int]], let_go: threading.Event) -> None:
+        self.inputs = np.zeros((1, 8, 8, 3), np.uint8)
+        self._name, self._judged, self._let_go = name, judged, let_go
+        self._free = threading.Lock()
+        self.offset = 0.0
+
+    def run(self, count: int) -> Scores:
+        assert self._free.acquire(blocking=False), f"{self._name} is used by two threads"
+        grey = int(self.inputs[0, 0, 0, 0])
+        self._judged.append((self._name, grey))
+        if grey == 99:
+            assert self._let_go.wait(WAIT_S)
+        score = np.full(count, grey / 100 + self.offset, np.float32)
+        self._free.release()
+        return Scores(score, score, score)
+
+
+class Laned(OneLane):
+    """Two lanes, and itself for a part that is alone."""
+
+    kind, precision, device, batch_sizes = "laned", "fp32", "none", (1,)
+
+    def __init__(self) -> None:
+        self.judged: list[tuple[str, int]] = []
+        self.let_go = threading.Event()
+        super().__init__("whole", self.judged, self.let_go)
+        self._lanes = (OneLane("lane", self.judged, self.let_go), OneLane("lane", self.judged, self.let_go))
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return self._lanes
+
+
+class Line:
+    def __init__(self, idle_s: float = WAIT_S) -> None:
+        self.engine = Laned()
+        loaded = Loaded.of(Config(artifacts=Path("recipe1")), Judge(self.engine, 1.0, "m", "p", 1, 0.5))
+        self.engine.judged.clear()
+        self.book = Book(loaded.judged_by)
+        self.outbox = Outbox(self.book)
+        self.frames = FrameQueue({"cam1": 200}, BatchPolicy(1, 0))
+        self.progress = Progress({}, 10**9, 10**9)
+        self.deaths: list[str] = []
+        self.died = threading.Event()
+        self.judging = Judging(
+            loaded, self.frames, self.outbox, self.progress, Metrics(DAEMON_METRICS), idle_s, self._died
+        )
+
+    def _died(self, _: str, error: BaseException) -> None:
+        self.deaths.append(str(error))
+        self.died.set()
+
+    def part(self, number: int, grey: int) -> None:
+        image = np.full((8, 8, 3), grey, np.uint8)
+        (look,) = self.book.announce("gate1", ["cam1"], number, None, 0, FAR_NS)
+        assert self.frames.put(WaitingFrame(look, Frame(number, 0, image), image, 0))
+
+    def outcomes(self, count: int) -> list[Outcome]:
+        some: list[Outcome] = []
+        pause = threading.Event()
+        for _ in range(WAIT_S * 200):
+            some += self.outbox.drain()
+            if len(some) >= count:
+                break
+            pause.wait(0.005)
+        return some
+
+    def end(self) -> None:
+        self.frames.close()
+        self.judging.join(WAIT_S)
+
+
+def test_a_part_that_comes_alone_is_judged_by_the_whole_engine_and_one_beside_it_by_a_lane() -> None:
+    line = Line()
+    line.judging.start()
+    line.part(1, 99)
+    while not line.engine.judged:
+        threading.Event().wait(0.001)
+    line.part(2, 20)  # while the first is held
+    assert [o.look.trigger for o in line.outcomes(1)] == [2]
+    line.part(3, 30)
+    assert [o.look.trigger for o in line.outcomes(1)] == [3]
+    line.engine.let_go.set()
+    assert [o.look.trigger for o in line.outcomes(1)] == [1]
+    line.end()
+    assert line.deaths == []
+    assert line.engine.judged == [("whole", 99), ("lane", 20), ("lane", 30)]
+
+
+def test_of_parts_that_wait_together_each_is_judged_once_with_its_own_score() -> None:
+    line = Line()
+    for number in range(150):
+        line.part(number, number % 90)
+    line.judging.start()
+    outcomes = line.outcomes(150)
+    line.end()
+    assert line.deaths == []
+    assert sorted((o.look.trigger, round(100 * o.score)) for o in outcomes) == [(n, n % 90) for n in range(150)]
+    assert ("lane", 0) in line.engine.judged
+
+
+def test_lanes_and_the_whole_engine_are_each_looked_after_while_no_part_comes() -> None:
+    for wrong in (None, 0, 1):
+        line = Line(idle_s=0.01)
+        judges_by = line.engine if wrong is None else line.engine.lanes[wrong]
+        assert isinstance(judges_by, OneLane)
+        judges_by.offset = 0.5
+        line.judging.start()
+        assert line.died.wait(WAIT_S)
+        line.end()
+        assert "scored its test picture" in line.deaths[0]
+
+
+def test_one_lane_that_hangs_is_a_stall_though_the_other_goes_on() -> None:
+    line = Line()
+    line.judging.start()
+    line.part(1, 99)
+    while not line.engine.judged:
+        threading.Event().wait(0.001)
+    line.part(2, 10)
+    line.outcomes(1)
+    busy_ns = max(line.progress.engine_busy_since_ns)
+    assert not line.progress.engine_stalls(busy_ns + 10**9)
+    assert line.progress.engine_stalls(busy_ns + 10**9 + 1)
+    line.engine.let_go.set()
+    line.end()
+    assert not line.progress.engine_stalls(busy_ns + 10**12)

@@ -187,6 +187,8 @@ def repair_rows() -> list[str]:
             cells.append([str(there["of"]), *(str(over.get(what, "")) for what in ("median", "p95", "longest"))])
         ended, of = (sum(run["ended_though_it_lasted"][what] for run in runs) for what in ("ended", "of"))
         rows.append(f"| {name} | {' | '.join(cells[0])} | {' | '.join(cells[1])} | {ended} of {of} |")
+    if not lasted:
+        return ["Not in the saved run."]
     return [*rows, "", f"The change lasted {lasted} parts more after the alarm, then its parts were as before it."]
 
 

@@ -12,11 +12,16 @@ import sys
 
 from bridge.service import Bridge
 from senbetsu.program import parser, run, set_up_logging, settings_of
+from senbetsu.realtime import take_priority
 
 
 def main(arguments: argparse.Namespace) -> int:
     """The program."""
     config = settings_of(arguments)
+    if daemons := config.realtime.fifo_priority:
+        take_priority(
+            daemons + 1
+        )  # it does little, and the PLC must hear of it even where the daemon takes all it can get
 
     async def serve() -> int:
         return await Bridge(config).run()

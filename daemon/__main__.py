@@ -15,13 +15,13 @@ import logging
 import os
 import sys
 
-from daemon import realtime
 from daemon.recipes import RecipeSource
 from daemon.service import Daemon, check_config
 from senbetsu.config import Config
 from senbetsu.judge import Judge, load_judge
 from senbetsu.profile import check_camera_binding, check_recipe_binding
 from senbetsu.program import parser, read, run, set_up_logging
+from senbetsu.realtime import take_priority
 
 log = logging.getLogger("daemon")
 
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
     settings = read(arguments)
     config = settings.config()
     check_config(config)
-    realtime.apply(config.realtime)
+    take_priority(config.realtime.fifo_priority)
     return serve(config, _first_judge(config), RecipeSource(settings, lambda: read(arguments), _load))
 
 

@@ -20,6 +20,7 @@ from senbetsu.judge import Judge
 from senbetsu.messages import Answer, RecipeRequest
 from senbetsu.metrics import Metrics
 from senbetsu.profile import check_camera_binding, check_recipe_binding
+from senbetsu.realtime import be_ordinary, take_priority
 from senbetsu.recipes import find_recipe
 
 log = logging.getLogger("daemon")
@@ -165,9 +166,13 @@ class Recipes:
         threading.Thread(target=self._load, args=(loading,), name="recipe", daemon=True).start()
 
     def _load(self, loading: _Loading) -> None:
-        """The thread."""
+        """The thread. It can wait, the line cannot; what it has begun for the new engine must not wait any more."""
+        priority = self._base.realtime.fifo_priority
+        if priority:
+            be_ordinary()
         try:
             self._prepare(loading)
+            take_priority(priority)
         except UserError as error:
             loading.error = str(error)
         except Exception as error:

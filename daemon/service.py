@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 
 from daemon.batching import BatchPolicy
-from daemon.book import AlreadyOpenError, Book
+from daemon.book import Book
 from daemon.capture import Capture
 from daemon.drift import DriftWatch
 from daemon.judging import Judging
@@ -27,29 +27,17 @@ from daemon.progress import Progress
 from daemon.publishing import Identity, Publisher
 from daemon.queue import FrameQueue
 from daemon.recipes import Recipes, RecipeSource
+from daemon.requests import Requests
 from senbetsu import __version__
 from senbetsu.camera import open_camera
 from senbetsu.config import Config
 from senbetsu.curve import server_curve
 from senbetsu.errors import UserError
 from senbetsu.judge import Judge
-from senbetsu.messages import (
-    MINOR,
-    SCHEMA,
-    AckRequest,
-    Answer,
-    MessageError,
-    RecipeRequest,
-    ReplayAnswer,
-    ReplayRequest,
-    StateRequest,
-    TriggerRequest,
-    decode_request,
-)
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
 from senbetsu.sockets import bound_socket
-from senbetsu.states import ACCEPTS_TRIGGERS, State
+from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
 
 log = logging.getLogger("daemon")
@@ -61,8 +49,6 @@ ENGINE_LIMIT_NS = 1_500_000_000
 EXECUTE_FOR_NS = 3_000_000_000
 """Without a part for this long the line counts as idle."""
 DEPTH_EVERY_NS = 250_000_000
-REQUESTS_A_TURN = 32
-"""Between two looks at what else is due: a flood of requests must not hold back results and heartbeats."""
 DRAIN_LIMIT_NS = 70_000_000_000
 """Longer than the longest deadline of a part."""
 
@@ -118,9 +104,6 @@ class Daemon:
             )
             for section, camera in zip(config.cameras, cameras, strict=True)
         }  # fmt: skip
-        self._triggers = {
-            section.name: self.metrics.counter("triggers_total", section.name) for section in config.cameras
-        }
         self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
         self._state_gauge = self.metrics.gauge("state")
         self._drift = DriftWatch(loaded, config, self.metrics)
@@ -138,6 +121,10 @@ class Daemon:
         simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
         self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics, self._curve)
         self._router = bound_socket(self._context, "request", config.daemon.request, "daemon.request", self._curve)
+        self._requests = Requests(
+            self._router, config, self._identity, self._book, self._captures, self._publisher, self._recipes, self.metrics,
+            lambda: (self._state, self._detail, self._stopping),
+        )  # fmt: skip
         self.metrics.serve(config.daemon.metrics_host, config.daemon.metrics_port, "daemon.metrics_port")
 
     def stop(self) -> None:
@@ -182,7 +169,7 @@ class Daemon:
             left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
             poller.poll(0 if requests_wait else left_ms)
             self._publish_outcomes()
-            requests_wait = self._answer_requests()
+            requests_wait = self._requests.answer_some()
             self._change_recipe()
             now_ns = time.monotonic_ns()
             self._settle_overdue(now_ns)
@@ -250,102 +237,23 @@ class Daemon:
             self._publisher.state(state, detail, recipe)
             self._notifier.status(f"{state.name}: {detail}")
 
-    def _answer_requests(self) -> bool:
-        """Some that wait; True if there may be more. A REQ client's empty delimiter comes back, a DEALER has none."""
-        for _ in range(REQUESTS_A_TURN):
-            try:
-                *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return False
-            answer = self._answer(payload, tuple(envelope))
-            # What a trigger has caused so far goes out after its answer.
-            if answer is not None:
-                self._router.send_multipart([*envelope, answer.encode()])
-        return True
-
     def _change_recipe(self) -> None:
         before = self._recipes.active
-        for envelope, answer in self._recipes.turn():
-            self._router.send_multipart([*envelope, answer.encode()])
+        self._requests.send(self._recipes.turn())
         if self._recipes.active is not before:
             self._enter(*self._condition(time.monotonic_ns()))
-
-    def _answer(self, payload: bytes, envelope: tuple[bytes, ...]) -> Answer | ReplayAnswer | None:
-        """None: the answer comes later."""
-        try:
-            request = decode_request(payload)
-        except MessageError as error:
-            return Answer(False, "unknown", {"error": str(error)})
-        match request:
-            case TriggerRequest():
-                return self._trigger(request)
-            case ReplayRequest():
-                return self._publisher.replay(request.epoch, request.after)
-            case AckRequest():
-                if request.epoch == self._identity.epoch:
-                    self._publisher.acknowledge(request.seq)
-                    return Answer(True, "ack", {"epoch": request.epoch, "seq": self._publisher.acknowledged})
-                return Answer(
-                    False, "ack", {"error": f"this is epoch {self._identity.epoch}", "epoch": self._identity.epoch}
-                )
-            case RecipeRequest():
-                return self._recipes.ask(request, envelope)
-            case StateRequest():
-                return Answer(True, "state", self._state_body())
-
-    def _state_body(self) -> dict[str, Any]:
-        identity = self._identity
-        publisher, active = self._publisher, self._book.active
-        return {
-            "schema": SCHEMA, "minor": MINOR, "instance": identity.instance, "epoch": identity.epoch,
-            "seq": publisher.seq, "oldest": publisher.ring.oldest, "reject_seq": publisher.reject_seq,
-            "acknowledged": publisher.acknowledged, "state": self._state.name, "detail": self._detail,
-            "recipe": active.recipe, "model_sha256": active.model_sha256, "profile_sha256": active.profile_sha256,
-        }  # fmt: skip
-
-    def _trigger(self, request: TriggerRequest) -> Answer:
-        def refuse(reason: Reason, why: str) -> Answer:
-            body = {"gate": request.gate, "trigger": request.trigger, "reason": reason.name, "error": why}
-            return Answer(False, "trigger", body)
-
-        if self._stopping or self._state not in ACCEPTS_TRIGGERS:
-            return refuse(Reason.NOT_READY, f"the daemon is in state {self._state.name}")
-        cameras = [c for c in self._config.cameras_of(request.gate) if c.trigger != "free_run"]
-        if not cameras:
-            return refuse(Reason.BAD_TRIGGER, f"gate {request.gate!r} has no camera with a trigger")
-        active = self._book.active.recipe
-        if request.recipe not in (None, active):
-            return refuse(Reason.RECIPE, f"recipe {request.recipe} is asked for, {active} is active")
-        now_ns = time.monotonic_ns()
-        deadline_ns = now_ns + round(request.deadline_ms * 1e6)
-        names = [camera.name for camera in cameras]
-        try:
-            items = self._config.gate(request.gate).items
-            looks = self._book.announce(
-                request.gate, names, request.trigger, request.part_id, now_ns, deadline_ns, items, request.run or 0
-            )
-        except AlreadyOpenError as error:
-            return refuse(Reason.BAD_TRIGGER, str(error))
-        for camera in names:
-            self._triggers[camera].inc()
-            self._captures[camera].order([look for look in looks if look.camera == camera])
-        body = {
-            "gate": request.gate, "trigger": request.trigger, "epoch": self._identity.epoch,
-            "looks": [{"camera": name, "items": items} for name in names],
-        }  # fmt: skip
-        return Answer(True, "trigger", body)
 
     def _drain(self) -> int:
         """Told to stop: no new triggers, everything in flight is judged or runs into its deadline, and is published."""
         log.info("stopping: finishing %d looks in flight", len(self._book))
         self._notifier.stopping("finishing what is in flight")
-        self._give_up_recipes()
+        self._requests.send(self._recipes.give_up())
         for capture in self._captures.values():
             capture.stop()
         give_up_ns = time.monotonic_ns() + DRAIN_LIMIT_NS
         while self._progress.fatal is None and time.monotonic_ns() < give_up_ns:
             self._publish_outcomes()
-            self._answer_requests()
+            self._requests.answer_some()
             self._settle_overdue(time.monotonic_ns())
             self._fail_if_engine_stalls(time.monotonic_ns())
             capturing = any(capture.is_alive() for capture in self._captures.values())
@@ -372,15 +280,11 @@ class Daemon:
             self._outbox.settle(Outcome(look, Reason.CAMERA_FAULT if camera_died else Reason.MODEL_FAULT, now_ns))
         self._publish_outcomes()
         self._enter(State.ABORTED, why)
-        self._answer_requests()
-        self._give_up_recipes()
+        self._requests.answer_some()
+        self._requests.send(self._recipes.give_up())
         self._say_counts()
         self._close()
         return 1
-
-    def _give_up_recipes(self) -> None:
-        for envelope, answer in self._recipes.give_up():
-            self._router.send_multipart([*envelope, answer.encode()])
 
     def _say_counts(self) -> None:
         verdicts = self._publisher.verdicts

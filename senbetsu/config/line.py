@@ -51,14 +51,10 @@ class DaemonSection(Section):
 
 
 class RealtimeSection(Section):
-    """What the daemon asks of Linux, so that other programs do not hold it up."""
+    """What the line asks of Linux, so that other programs do not hold it up."""
 
-    fifo_priority: Annotated[int, Field(ge=0, le=49)] = 0
-    """Of SCHED_FIFO: above every ordinary program, below the kernel's own threads (50 and more); 0: an ordinary program."""
-    cpus: tuple[Annotated[int, Field(ge=0, le=4095)], ...] = ()
-    """Numbers of the CPUs that it runs on; none: all that it may."""
-    lock_memory: bool = False
-    """Keep its memory in RAM (mlockall)."""
+    fifo_priority: Annotated[int, Field(ge=0, le=48)] = 0
+    """Of SCHED_FIFO, for the daemon; one more for the bridge: before every ordinary program of this PC. 0: as they are."""
 
 
 class JournalSection(Section):

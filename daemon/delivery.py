@@ -1,0 +1,119 @@
+"""What becomes of a camera's frames: each look goes into the queue, or into the outbox with a reason; and its health."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.book import Book, Look
+from daemon.outcome import Outbox, Outcome
+from daemon.progress import Progress
+from daemon.queue import FrameQueue, WaitingFrame
+from senbetsu.camera import Camera, CameraFault, Frame
+from senbetsu.config import CameraSection
+from senbetsu.items import cut
+from senbetsu.metrics import Metrics
+from senbetsu.verdict import Reason
+
+log = logging.getLogger("daemon")
+
+Looks = tuple[Look, ...]
+"""Of one frame: one an item. They are rejected together."""
+
+
+class Delivery:
+    """Used by the thread of one camera; `has_room` by the one that orders, too."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        section: CameraSection,
+        book: Book,
+        frames: FrameQueue,
+        outbox: Outbox,
+        progress: Progress,
+        metrics: Metrics,
+    ) -> None:
+        self.fault: str | None = None
+        """Why the camera does not deliver, while it does not."""
+        self.section = section
+        self._camera = camera
+        self._book = book
+        self._frames = frames
+        self._outbox = outbox
+        self._progress = progress
+        count = metrics.counter
+        name = section.name
+        self._queued, self._overload = count("frames_total", name, "queued"), count("frames_total", name, "overload")
+        self._incomplete, self._lost = count("frames_total", name, "incomplete"), count("frames_total", name, "lost")
+        self._last_frame = metrics.gauge("last_frame_timestamp_seconds", name)
+
+    def has_room(self, ordered: int) -> bool:
+        """For one frame more, where so many are ordered and have not come."""
+        waiting = ordered + self._frames.depth(self.section.name) / self.section.items
+        return waiting < self.section.buffer_frames
+
+    def count_unseen(self, *, lost: bool) -> None:
+        """A frame that nobody looks at: lost on its way, or one too many."""
+        (self._lost if lost else self._overload).inc()
+
+    def picture_of(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """A frame has come; None, and told, if it is incomplete."""
+        self.is_well()
+        self._last_frame.set(time.time())
+        if frame.image is None:
+            log.warning("camera %s: frame %d is incomplete: %s", self.section.name, frame.frame_id, frame.error)
+            self._incomplete.inc()
+        return frame.image
+
+    def hand_on(self, looks: Looks, frame: Frame) -> None:
+        """These looks' frame."""
+        for look in looks:
+            self._book.frame_came(look)
+        picture = self.picture_of(frame)
+        if picture is None:
+            self.settle(looks, Reason.INCOMPLETE_FRAME, frame)
+            return
+        for look, item in zip(looks, cut(picture, self.section.regions), strict=True):
+            self._queue(look, frame, item)
+
+    def _queue(self, look: Look, frame: Frame, item: NDArray[np.uint8] | None) -> None:
+        if item is None:
+            region = self.section.regions[look.item]
+            log.warning("camera %s: frame %d does not hold %r", self.section.name, frame.frame_id, region)
+            self._incomplete.inc()
+            self.settle((look,), Reason.INCOMPLETE_FRAME, frame)
+        elif self._frames.put(WaitingFrame(look, frame, item, time.monotonic_ns())):
+            self._queued.inc()
+        else:
+            self._overload.inc()
+            self.settle((look,), Reason.OVERLOAD, frame)
+
+    def settle(self, looks: Sequence[Look], reason: Reason, frame: Frame | None = None) -> None:
+        """Looks that are not judged."""
+        frame_id = None if frame is None else frame.frame_id
+        exposed_at_ns = None if frame is None else frame.exposed_at_ns
+        for look in looks:
+            self._outbox.settle(Outcome(look, reason, time.monotonic_ns(), frame_id, exposed_at_ns))
+
+    def check(self) -> None:
+        """While no frame comes: does it live?"""
+        try:
+            if self._camera.check():
+                self.is_well()
+        except CameraFault as fault:
+            self.has_fault(fault)
+
+    def is_well(self) -> None:
+        """It gave a frame, or an answer."""
+        self._progress.camera_proven(self.section.name)
+        self.fault = None
+
+    def has_fault(self, fault: CameraFault) -> None:
+        """It is known, and each of its parts is rejected for it: that is no reason to stop the other cameras' heart."""
+        self._progress.camera_proven(self.section.name)
+        if self.fault is None:
+            log.error("%s", fault)
+        self.fault = str(fault)

@@ -13,6 +13,7 @@ bounded queue; a thread of its own takes it out and writes it in batches, each o
 """
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -252,21 +253,24 @@ class Journal:
         return len(batch)
 
     def _clean(self, most: int) -> None:
-        """Delete a few of the oldest rows where they are too old, or the file too large."""
+        """Delete a few of the oldest rows where they are too old, or of a file that is too large the share that is too much."""
         database = self._database
         assert database is not None
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         (free,) = database.execute("PRAGMA freelist_count").fetchone()
         (page_bytes,) = database.execute("PRAGMA page_size").fetchone()
-        too_large = (pages - free) * page_bytes > self._section.max_mib * MIB
+        size = (pages - free) * page_bytes
+        excess = max(0.0, 1 - self._section.max_mib * MIB / size)
         before_ms = self._wall_ms() - round(self._section.keep_days * DAY_MS)
         with database:
             for table in (RESULTS, DECISIONS):
-                oldest = f"SELECT id, journaled_ms FROM {table.name} ORDER BY id LIMIT {most}"
-                condition = "1" if too_large else "journaled_ms < ?"
+                (rows,) = database.execute(f"SELECT ifnull(max(id) - min(id) + 1, 0) FROM {table.name}").fetchone()
+                too_many = min(most, math.ceil(excess * rows))
+                oldest = f"SELECT id, journaled_ms FROM {table.name} ORDER BY id LIMIT"
                 database.execute(
-                    f"DELETE FROM {table.name} WHERE id IN (SELECT id FROM ({oldest}) WHERE {condition})",
-                    () if too_large else (before_ms,),
+                    f"DELETE FROM {table.name} WHERE id IN (SELECT id FROM ({oldest} {most}) WHERE journaled_ms < ?)"
+                    f" OR id IN (SELECT id FROM ({oldest} {too_many}))",
+                    (before_ms,),
                 )
         if free > 1000:
             database.execute("PRAGMA incremental_vacuum(1000)").fetchall()

@@ -208,6 +208,7 @@ def test_beyond_its_size_the_oldest_are_deleted(desk: Desk) -> None:
     ((oldest, newest),) = desk.ask("SELECT min(seq), max(seq) FROM results")
     assert newest == 6000
     assert oldest > 1
+    assert size() > 0.8, "no more was deleted than was too much"
 
 
 @pytest.mark.parametrize(("title", "sql"), QUERIES)

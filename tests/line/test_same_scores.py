@@ -33,7 +33,8 @@ def test_score_and_daemon_agree_on_every_picture(rig, senbetsu, line) -> None:
     assert [result.trigger for result in results] == list(range(len(pictures)))
     for result, row in zip(results, expected, strict=True):
         assert result.verdict.value == row["verdict"]
-        assert result.score == pytest.approx(row["score"], rel=1e-3)
-        assert result.metric_distance == pytest.approx(row["metric_distance"], rel=1e-3)
-        assert result.novelty_distance == pytest.approx(row["novelty_distance"], rel=1e-3)
+        # One at a time here and in batches there: in bf16 (8 bits) some CPUs round differently by batch.
+        assert result.score == pytest.approx(row["score"], rel=4e-3)
+        assert result.metric_distance == pytest.approx(row["metric_distance"], rel=4e-3)
+        assert result.novelty_distance == pytest.approx(row["novelty_distance"], rel=4e-3)
         assert result.threshold == row["threshold"]

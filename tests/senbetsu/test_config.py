@@ -23,7 +23,7 @@ CAMERA = '[[cameras]]\nname = "c"\nkind = "folder"\nsource = "x"\ngate = "g"\n'
     [
         (
             "[engine]\nkid = 1\n",
-            "engine.kid: unknown setting; allowed here: kind, precision, device, threads, max_batch",
+            "engine.kid: unknown setting; allowed here: kind, precision, device, threads, streams, max_batch",
         ),
         ("wrong = 1\n", "wrong: unknown setting; allowed here: instance"),
         ("[train]\nmargin = -0.5\n", "train.margin = -0.5: Input should be greater than 0"),

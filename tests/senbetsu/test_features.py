@@ -39,7 +39,9 @@ def assert_equal(a: Features, b: Features) -> None:
     assert a.tuned is b.tuned is None
     for one, other in zip(a.statistics[:4], b.statistics[:4], strict=True):
         assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
+        # On some CPUs the last bits depend on how many pictures are measured together.
+        eps = np.finfo(one.dtype).eps
+        np.testing.assert_allclose(one, other, rtol=8 * eps, atol=8 * eps)
 
 
 def test_pictures_in_memory_have_the_statistics_of_their_files(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 from scipy.special import logsumexp
 
+from benchmarks.calibration.refit import distance_in_fp32, whitening_of
 from benchmarks.conditions import RESULTS, save
 from benchmarks.detection.figures import informed_threshold, rejected_share
 from benchmarks.detection.parts import Parts, load_parts
@@ -26,8 +27,7 @@ from senbetsu.auroc import auroc
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.embedding import WHOLE_RANK
-from senbetsu.moments import Moments
-from senbetsu.whitening import Whitening, fit_whitening
+from senbetsu.whitening import Whitening
 from train.crossfit import deal
 
 COUNTS = (1, 2, 3, 4, 6)
@@ -38,26 +38,32 @@ SETS = ("cookies", "magnetic_tile", "elpv")
 RATE = 0.01
 NAME = "centroids"
 
-Rows = NDArray[np.float64]
+Rows = NDArray[np.floating]
 
 
 class Centroids:
     """K centroids with one whitening, and the share of the parts at each."""
 
     def __init__(self, normals: Rows, count: int, seed: int) -> None:
-        whitening = fit_whitening(Moments.of(normals), WHOLE_RANK)
+        whitening = whitening_of(normals[:, None], WHOLE_RANK)
         leading = whitening.directions[:, :CLUSTER_DIRECTIONS] / np.sqrt(whitening.variances[:CLUSTER_DIRECTIONS])
         _, of = kmeans2((normals - whitening.centroid[0]) @ leading, count, minit="++", seed=seed)
         present = np.unique(of)
-        self.means = np.stack([normals[of == one].mean(0) for one in present])
+        self.means = np.stack([normals[of == one].mean(0, dtype=np.float64) for one in present])
         self.shares = np.array([np.mean(of == one) for one in present])
-        within = normals - self.means[np.searchsorted(present, of)]
-        self.whitening: Whitening = fit_whitening(Moments.of(within), WHOLE_RANK)
+        within = (normals - self.means[np.searchsorted(present, of)]).astype(np.float32)
+        self.whitening: Whitening = whitening_of(within[:, None], WHOLE_RANK)
 
     def squared(self, parts: Rows) -> Rows:
         """Squared whitened distances (N, K)."""
         return np.stack(
-            [self.whitening.distance((parts - mean + self.whitening.centroid[0])[:, None]) ** 2 for mean in self.means],
+            [
+                distance_in_fp32(
+                    self.whitening, (parts - mean + self.whitening.centroid[0]).astype(np.float32)[:, None]
+                )
+                ** 2
+                for mean in self.means
+            ],
             1,
         )
 
@@ -70,7 +76,7 @@ class Centroids:
 
 def measure(parts: Parts, count: int) -> dict[str, Any]:
     """Means over seeds of one number of centroids."""
-    normals = parts.train.whole.astype(np.float64)
+    normals = parts.train.whole
     likelihood, area, found = [], [], []
     for seed in range(SEEDS if count > 1 else 1):
         fold = deal(len(normals), FOLDS, seed)

@@ -21,6 +21,7 @@ from benchmarks.detection.parts import load_parts
 from benchmarks.detection.settings import Unit, taught_and_tested
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection, TrainSection
+from train.health import CollapsedError
 
 SET = "magnetic_tile"
 METHODS = ("metric", "fused")
@@ -49,7 +50,10 @@ def main() -> None:
         row: dict[str, Any] = unit._asdict()
         for name, teach in (("without", False), ("with", True)):
             bench.settings = TrainSection(teach_damage=teach)
-            row[name] = kept(bench.measure(*taught_and_tested(unit, kinds)))
+            try:
+                row[name] = kept(bench.measure(*taught_and_tested(unit, kinds)))
+            except CollapsedError as error:
+                row["collapsed"] = f"{name}: {error}"
         print(f"{time.monotonic() - began:.0f} s", row, flush=True)
         rows.append(row)
         save(NAME, {"set": SET, "gains": gains(rows), "runs": rows})
@@ -86,7 +90,7 @@ def gains(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 paired = [
                     row["with"][method][figure] - row["without"][method][figure]
                     for row in rows
-                    if row["setting"] == setting
+                    if row["setting"] == setting and "collapsed" not in row
                 ]
                 found.setdefault(setting, {}).setdefault(method, {})[figure] = {
                     "mean": round(float(np.mean(paired)), 4), "lowest": round(min(paired), 4),

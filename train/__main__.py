@@ -29,7 +29,7 @@ from train.losses import LOSSES
 from train.pictures import load_pictures
 from train.report import details, report_evidence, report_learning
 from train.selections import SELECTIONS
-from train.shown import NORMAL, UNKNOWN_KIND, find_parts, gather
+from train.shown import NORMAL, UNKNOWN_KIND, find_parts, gather, held_back
 from train.teacher import with_damage
 
 log = logging.getLogger("train")
@@ -52,7 +52,7 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         {
             **{
                 f"train.{name}": getattr(arguments, name)
-                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage")
+                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage", "hold_back")
             },
             "model.backbone": arguments.backbone,
             "model.weights": arguments.weights,
@@ -90,6 +90,14 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
             f"{MIN_NORMALS}, and 50 or more are better"
         )
     defects, labels, classes = gather(normal_features, kind_features)
+    if config.train.hold_back:
+        held = held_back(normal_features, config.train.hold_back, MIN_NORMALS)
+        normal_features, labels = normal_features.take(~held), labels[config.train.hold_back :]
+        classes[NORMAL] = len(normal_features)
+        log.info(
+            "%d normal pictures are held back; calibrate with the same folder, and these alone set the threshold",
+            config.train.hold_back,
+        )
     if defects is not None and LOSSES[config.train.loss].needs_quadruplets:
         known = np.append(labels, labels.max() + 1) if config.train.teach_damage else labels
         require_two_other_labels(known, config.train.labels_per_batch, f"--loss {config.train.loss}")
@@ -217,6 +225,10 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--weights", type=Path, metavar="FILE", help="its weights (.safetensors, .pth, .bin), timm's names"
     )
+    command.add_argument(
+        "--hold-back", type=int, metavar="N",
+        help="learn from all normal pictures but N; `calibrate` with the same folder then sets the threshold with these",
+    )  # fmt: skip
     command.add_argument("--seed", type=int, help="same seed, same result")
     command.add_argument("--steps", type=int, help="gradient steps")
     command.add_argument(

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.conditions import conditions
 from benchmarks.graph_cost import BareBackbone
-from benchmarks.peers.turns import Frames, serve
+from benchmarks.peers.turns import Frames, answers_alone, serve
 from senbetsu.embedding import load_embedding
 from senbetsu.engine.openvino import CompiledGraph, OpenVINOEngine, cpu_has_bf16
 from senbetsu.engine.quantised import load_quantised
@@ -41,6 +41,7 @@ def bare(graph: CompiledGraph) -> Callable[[Frames], float]:
 
 def main(artifacts: Path, frames: Frames) -> None:
     """Serve."""
+    answers = answers_alone()
     embedding = load_embedding(artifacts)
     profile = load_profile(artifacts, embedding)
     constants = tuple(profile.scorer.constants())
@@ -57,7 +58,7 @@ def main(artifacts: Path, frames: Frames) -> None:
         for precision in (plain, "int8")
     }  # fmt: skip
     backbone = bare(CompiledGraph(BareBackbone, (), embedding.backbone, plain, 0, (1,)))
-    serve({**ours, f"bare backbone, {plain}": backbone}, frames, {"conditions": conditions(PACKAGES)})
+    serve(answers, {**ours, f"bare backbone, {plain}": backbone}, frames, {"conditions": conditions(PACKAGES)})
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from benchmarks.peers.pictures import (
     build_extractor,
     read_split,
 )
-from benchmarks.peers.turns import Frames, serve
+from benchmarks.peers.turns import Frames, answers_alone, serve
 
 SET = "magnetic_tile"
 METHODS = {"padim": "PaDiM", "patchcore_10": "PatchCore 10 %"}
@@ -114,6 +114,7 @@ def in_torch(module: AnomalibModule) -> Callable[[Frames], float]:
 
 def main(data: Path, folder: Path, frames: Frames) -> None:
     """Make what is missing, and serve."""
+    answers = answers_alone()
     exports = {name: folder / name / "weights" for name in METHODS}
     if not all((weights / "openvino/model.xml").exists() for weights in exports.values()):
         make(data, folder)
@@ -136,7 +137,7 @@ def main(data: Path, folder: Path, frames: Frames) -> None:
         "openvino_precision": precision,
         "torch_threads": torch.get_num_threads(),
     }
-    serve(ways, frames, about)
+    serve(answers, ways, frames, about)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,22 @@ Ways = Mapping[str, Callable[[Frames], float]]
 """Name -> (224, 224, 3) uint8 BGR to score."""
 
 
-def serve(ways: Ways, frames: Frames, about: Mapping[str, Any]) -> None:
-    """Answer on standard output until standard input ends; what is printed besides goes to standard error.
+def answers_alone() -> TextIO:
+    """Standard output for the answers; what libraries print goes to standard error from here on. To be called first."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return answers
+
+
+def serve(answers: TextIO, ways: Ways, frames: Frames, about: Mapping[str, Any]) -> None:
+    """Answer until standard input ends.
 
     Args:
+        answers: see `answers_alone`.
         ways: what is timed.
         frames: (N, 224, 224, 3), which the calls take one after the other.
         about: sent first, with the names of the ways.
     """
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     answers.write(json.dumps({"ways": list(ways), **about}) + "\n")
     for line in sys.stdin:
         asked = json.loads(line)

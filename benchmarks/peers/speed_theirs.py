@@ -87,10 +87,13 @@ def rgb(frame: Frames) -> Frames:
 
 
 def compiled(path: Path) -> Callable[[Frames], float]:
-    """OpenVINO alone: one conversion of the frame into the request's own tensor, and the request."""
-    model = ov.Core().compile_model(path, "CPU")
+    """OpenVINO alone, for one picture: one conversion of the frame into the request's own tensor, and the request."""
+    core = ov.Core()
+    exported = core.read_model(path)
+    exported.reshape([1, 3, *INPUT_SIZE])  # the export leaves the batch open
+    model = core.compile_model(exported, "CPU")
     request = model.create_infer_request()
-    at = [output.any_name for output in model.outputs].index("pred_score")
+    at = next(number for number, output in enumerate(model.outputs) if "pred_score" in output.names)
     pixels = request.get_input_tensor().data
 
     def way(frame: Frames) -> float:

@@ -78,7 +78,7 @@ def test_rules_of_folds_reject_what_a_slow_loop_rejects(of: Any) -> None:
     random = np.random.default_rng(3)
     fold = np.arange(600) % 3
     scores = np.round(random.normal(size=600), 1)  # with ties
-    by_fold = np.round(random.normal(1.5, 1, size=(200, 3)), 1)
+    by_fold = np.round(random.normal(2.8, 1, size=(200, 3)), 1)
     rules = of("rules").fold_rules(scores, fold)
     rate = of("rules").RATE
     for name in ("average 3", "prefix 3", "least of 3"):

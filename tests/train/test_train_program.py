@@ -85,7 +85,7 @@ def test_what_is_held_back_is_not_learned_from_and_alone_sets_the_threshold(
     assert json.loads((tmp_path / "embedding.json").read_text())["classes"] == {"normal": 35, "hole": 15, "scratch": 15}
     every = {content_sha256(path.read_bytes()) for path in line.train_normal.iterdir()}
     assert every - embedding.folds.keys() == set(sorted(every)[:25])
-    done = senbetsu("calibrate", "--normal", line.train_normal, "--artifacts", tmp_path)
+    done = senbetsu("calibrate", "--normal", line.train_normal, "--artifacts", tmp_path, "--false-reject-rate", 0.04)
     assert done.status == 0, done.stderr
     claim = json.loads((tmp_path / "profile.json").read_text())["claim"]
     assert (claim["method"], claim["n"], claim["k"]) == ("split", 25, 25)

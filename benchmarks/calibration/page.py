@@ -143,7 +143,7 @@ def rules_rows() -> list[str]:
             rates, found = np.array(runs["rejected"]) / block["rest"], np.array(runs["found"]) / block["defects"]
             error = float(rates.std(ddof=1)) / math.sqrt(len(rates)) if len(rates) > 1 else math.nan
             rows.append(
-                f"| {SETS[name]} | {rule} | {len(rates)} | at most {percent(runs['proved'], 1)} | {percent(rates.mean())} "
+                f"| {SETS[name]} | {rule} | {len(rates)} | at most {percent(runs['proved'])} | {percent(rates.mean())} "
                 f"({percent(error)}) | {found.mean():.3f} | {found.min():.3f} to {found.max():.3f} |"
             )
     return rows

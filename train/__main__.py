@@ -31,7 +31,7 @@ from train.losses import LOSSES
 from train.pictures import load_pictures
 from train.report import details, report_evidence, report_learning
 from train.selections import SELECTIONS
-from train.shown import NORMAL, UNKNOWN_KIND, find_parts, gather
+from train.shown import NORMAL, UNKNOWN_KIND, find_parts, gather, held_back
 from train.teacher import with_damage
 
 log = logging.getLogger("train")
@@ -56,7 +56,7 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         {
             **{
                 f"train.{name}": getattr(arguments, name)
-                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage", "group")
+                for name in ("seed", "steps", "loss", "selection", "depth", "teach_damage", "group", "hold_back")
             },
             "model.backbone": arguments.backbone,
             "model.weights": arguments.weights,
@@ -73,6 +73,11 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         raise UserError(
             "--teach-damage: damage made on purpose teaches the head beside real defects; it takes --defects, --depth head "
             "and train.judge_pictures > 0"
+        )
+    if config.train.hold_back and config.train.group is not None:
+        raise UserError(
+            "--hold-back and --group: parts are held back one by one, which would leave parts of the same lots to learn from; "
+            "keep whole lots out of --normal instead, and show them to calibrate"
         )
     if group.size > 1 and not deep:
         raise UserError(
@@ -94,6 +99,14 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
             f"{MIN_NORMALS}, and 50 or more are better"
         )
     defects, labels, classes = gather(normal_features, kind_features)
+    if config.train.hold_back:
+        held = held_back(normal_features, config.train.hold_back, MIN_NORMALS)
+        normal_features, labels = normal_features.take(~held), labels[config.train.hold_back :]
+        classes[NORMAL] = len(normal_features)
+        log.info(
+            "%d normal pictures are held back; calibrate with the same folder, and these alone set the threshold",
+            config.train.hold_back,
+        )
     if defects is not None and LOSSES[config.train.loss].needs_quadruplets:
         known = np.append(labels, labels.max() + 1) if config.train.teach_damage else labels
         require_two_other_labels(known, config.train.labels_per_batch, f"--loss {config.train.loss}")
@@ -243,6 +256,10 @@ def flags() -> argparse.ArgumentParser:
     command.add_argument(
         "--weights", type=Path, metavar="FILE", help="its weights (.safetensors, .pth, .bin), timm's names"
     )
+    command.add_argument(
+        "--hold-back", type=int, metavar="N",
+        help="learn from all normal pictures but N; `calibrate` with the same folder then sets the threshold with these",
+    )  # fmt: skip
     command.add_argument("--seed", type=int, help="same seed, same result")
     command.add_argument("--steps", type=int, help="gradient steps")
     command.add_argument(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from senbetsu.errors import UserError
 from senbetsu.features import Features
@@ -49,3 +50,20 @@ def gather(
     if not kinds:
         return None, labels[0], classes
     return Features.joined(list(kinds.values())), np.concatenate(labels), classes
+
+
+def held_back(normals: Features, count: int, fewest: int) -> NDArray[np.bool_]:
+    """Mask (N,) of the normal parts that are kept from learning, so that they may set a threshold: those with the lowest
+    content hashes, which is as good as drawn at random, and the same ones whatever the files are called.
+
+    Raises:
+        UserError: fewer than `fewest` are left to learn from.
+    """
+    if len(normals) - count < fewest:
+        raise UserError(
+            f"--hold-back {count}: of {len(normals)} unlike normal pictures {max(len(normals) - count, 0)} are left to learn "
+            f"from; at least {fewest} are needed, and 50 or more are better"
+        )
+    held = np.zeros(len(normals), bool)
+    held[np.argsort(np.array(normals.sha256))[:count]] = True
+    return held

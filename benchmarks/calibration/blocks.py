@@ -3,7 +3,7 @@
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ def kept(file: Path) -> dict[str, Any]:
     return blocks
 
 
-def keep(file: Path, name: str, figures: dict[str, Any], order: Blocks) -> None:
-    """Put a block beside those that the file holds by now."""
+def keep(file: Path, name: str, figures: dict[str, Any], order: Iterable[str]) -> None:
+    """Put a block beside those that the file holds by now, in this order."""
     blocks = {**kept(file), name: {**figures, "conditions": conditions()}}
     ordered = {block: blocks[block] for block in order if block in blocks}
     lines = ",\n".join(f"  {json.dumps(block)}: {json.dumps(value)}" for block, value in ordered.items())

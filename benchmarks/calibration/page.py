@@ -131,6 +131,49 @@ def cross_rows() -> list[str]:
     return rows
 
 
+def rules_rows() -> list[str]:
+    """Every rule tried, on the same deals of the same parts."""
+    rows = [
+        "| set | rule | deals | proved of the expected rate | good parts of the rest rejected (its error) | defects found "
+        "| lowest to highest |",
+        "|---" * 7 + "|",
+    ]
+    for name, block in result("rules")["blocks"].items():
+        for rule, runs in block["rules"].items():
+            rates, found = np.array(runs["rejected"]) / block["rest"], np.array(runs["found"]) / block["defects"]
+            error = float(rates.std(ddof=1)) / math.sqrt(len(rates)) if len(rates) > 1 else math.nan
+            rows.append(
+                f"| {SETS[name]} | {rule} | {len(rates)} | at most {percent(runs['proved'])} | {percent(rates.mean())} "
+                f"({percent(error)}) | {found.mean():.3f} | {found.min():.3f} to {found.max():.3f} |"
+            )
+    return rows
+
+
+def held_back_rows() -> list[str]:
+    """The product's own learning on the fixed split."""
+    document = result("held_back")
+    rows = [
+        "| held back | draws | n, k | promised | AUROC | defects found | good parts rejected "
+        "| found, threshold that knows the test normals |",
+        "|---" * 8 + "|",
+    ]
+    for count in sorted({run["held_back"] for run in document["runs"]}):
+        runs = [run for run in document["runs"] if run["held_back"] == count]
+        claim = runs[0]["claim"]
+        cells = []
+        for key, scale, digits in (
+            ("auroc", 1, 3), ("recall_calibrated", 1, 3), ("false_rejects", 100, 2), ("recall_informed", 1, 3),
+        ):  # fmt: skip
+            values = [scale * run[key] for run in runs]
+            cells.append(f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})")
+        cells[2] += " %"
+        rows.append(
+            f"| {count} | {len(runs)} | {claim['n']}, {claim['k']} | {percent(claim['guaranteed_rate'])} "
+            f"| {' | '.join(cells)} |"
+        )
+    return rows
+
+
 def drift_rows() -> list[str]:
     """Parts until an alarm."""
     document = result("drift")
@@ -356,6 +399,7 @@ BLOCKS = {
     "coverage": coverage_rows, "cross": cross_rows, "drift": drift_rows, "repair": repair_rows, "throughput": throughput_rows,
     "verdict": verdict_rows, "few": few_rows, "within": within_rows, "lots": lots_rows,
     "shares": shares_rows, "stained": stained_rows, "memory": memory_rows, "conditions": conditions_rows,
+    "rules": rules_rows, "held_back": held_back_rows,
 }  # fmt: skip
 
 

@@ -199,6 +199,120 @@ def counted_rows(document: Run) -> list[str]:
     return rows
 
 
+def centroids_rows(_: Run) -> list[str]:
+    """K centroids with one whitening: how well they describe normal parts that were left out, and what they find."""
+    rows = [
+        "| set | centroids | seeds | log likelihood of normal parts left out, nats against one centroid | AUROC "
+        "| found at 1 % of the test normals |",
+        "|---" * 6 + "|",
+    ]
+    for name, some in result("centroids")["sets"].items():
+        one = some[0]["held_out_log_likelihood"]
+        for row in some:
+            low, high = (value - one for value in row["held_out_log_likelihood_range"])
+            gain = (
+                f"{row['held_out_log_likelihood'] - one:+.1f} ({low:+.1f} to {high:+.1f})" if row["seeds"] > 1 else "0"
+            )
+            area = f"{row['auroc']:.4f}"
+            if row["seeds"] > 1:
+                area += f" ({row['auroc_range'][0]:.4f} to {row['auroc_range'][1]:.4f})"
+            found = row["recall_at_1_percent_of_the_test_normals"]
+            rows.append(f"| {SETS[name]} | {row['centroids']} | {row['seeds']} | {gain} | {area} | {found:.3f} |")
+    return rows
+
+
+FIGURES = {
+    "auroc": "AUROC",
+    "recall_calibrated": "found as calibrated",
+    "recall_informed": "found at 1 % of the test normals",
+}
+
+
+def teacher_rows(_: Run) -> list[str]:
+    """Damage made on purpose as one more label, against the same runs without it."""
+    document = result("damage_teacher")
+    rows = [
+        "| setting | gauge | figure | runs | without | with | gain: mean (lowest to highest) |",
+        "|---" * 7 + "|",
+    ]
+    for setting, methods in document["gains"].items():
+        runs = [run for run in document["runs"] if run["setting"] == setting and "collapsed" not in run]
+        for method, figures in methods.items():
+            for key, gain in figures.items():
+                without, with_ = (np.mean([run[which][method][key] for run in runs]) for which in ("without", "with"))
+                rows.append(
+                    f"| {setting} | {method} | {FIGURES[key]} | {gain['runs']} | {without:.4f} | {with_:.4f} "
+                    f"| {gain['mean']:+.4f} ({gain['lowest']:+.4f} to {gain['highest']:+.4f}) |"
+                )
+    return rows
+
+
+def speed_rows(_: Run) -> list[str]:
+    """One picture, ours and theirs, of one run."""
+    document = result("speed_peers")
+    plain, int8 = list(document["one_picture"])[:2]
+    times = {(one["of"], one["to"]): one for one in document["times_ours"]}
+    rows = [
+        f"| frame in memory to score | p50 / p99 ms | against {plain} | against {int8} | AUROC of the timed frames |",
+        "|---|---|---|---|---|",
+    ]
+    for way, one in document["one_picture"].items():
+        ratios = " | ".join(
+            f"{times[way, our]['ratio']:.1f} ({times[way, our]['p10_p90'][0]:.1f} to {times[way, our]['p10_p90'][1]:.1f})"
+            if (way, our) in times else ""
+            for our in (plain, int8)
+        )  # fmt: skip
+        area = document["auroc_of_the_timed_frames"].get(way)
+        rows.append(
+            f"| {way} | {one['p50_ms']:.2f} / {one['p99_ms']:.2f} | {ratios} | {'' if area is None else f'{area:.3f}'} |"
+        )
+    rows += ["", "| bar | measured | met |", "|---|---|---|"]
+    rows += [
+        f"| {bar['of']} takes >= {bar['bar']:g} times as long as {bar['to']} | {bar['ratio']:.2f} ({bar['p10_p90'][0]:.2f} to "
+        f"{bar['p10_p90'][1]:.2f}) | {'yes' if bar['met'] else '**no**'} |"
+        for bar in document["bars"]
+    ]
+    here, there = (document[side]["conditions"] for side in ("ours", "theirs"))
+    return [
+        *rows,
+        "",
+        f"{here['cores']} cores of an {here['cpu']}, {here['date']}; ours: "
+        f"{', '.join(f'{name} {version}' for name, version in here['versions'].items())}; theirs: "
+        f"{', '.join(f'{name} {version}' for name, version in there['versions'].items())}. Load average before and after: "
+        f"{document['load_average']['before'][0]:.1f}, {document['load_average']['after'][0]:.1f}.",
+    ]
+
+
+def weights_rows(_: Run) -> list[str]:
+    """What the judge sees and what there is; and other ways to weigh."""
+    document = result("weights")
+    rows = [
+        "| set | statistic alone | damage made on purpose: AUROC | found at 1 % | real defects: AUROC | found as calibrated "
+        "| found at 1 % of the test normals |",
+        "|---" * 7 + "|",
+    ]
+    for name, found in document["sets"].items():
+        rows += [
+            f"| {SETS[name]} | {statistic} | {one['damage_auroc']:.3f} | {one['damage_found_at_1_percent']:.3f} "
+            f"| {one['auroc']:.3f} | {one['found_as_calibrated']:.3f} | {one['found_at_1_percent_of_test']:.3f} |"
+            for statistic, one in found["alone"].items()
+        ]
+    rows += [
+        "",
+        "| set | weighed by, of damage | spread evenly | whole, windows, places (rest) | AUROC | found as calibrated "
+        "| found at 1 % of the test normals |",
+        "|---" * 7 + "|",
+    ]
+    for name, found in document["sets"].items():
+        rows += [
+            f"| {SETS[name]} | {one['by']} | {one['even_share']:.0%} | {', '.join(f'{w:.2f}' for w in one['weights'])} "
+            f"({one['rest_weight']:g}) | {one['auroc']:.4f} | {one['found_as_calibrated']:.3f} "
+            f"| {one['found_at_1_percent_of_test']:.3f} |"
+            for one in found["weighed"]
+        ]
+    return rows
+
+
 def conditions_of(document: Run) -> str:
     """On what it was measured."""
     return f"{document['scores']}; {conditions(document)}"
@@ -206,7 +320,9 @@ def conditions_of(document: Run) -> str:
 
 BLOCKS = {
     "bars": bars_rows, "normals": normals_rows, "kinds": kinds_rows, "seen": seen_rows, "unseen": unseen_rows,
-    "few": few_rows, "counted": counted_rows, "conditions": lambda document: [conditions_of(document)],
+    "few": few_rows, "counted": counted_rows, "centroids": centroids_rows, "teacher": teacher_rows, "speed": speed_rows,
+    "weights": weights_rows,
+    "conditions": lambda document: [conditions_of(document)],
 }  # fmt: skip
 
 

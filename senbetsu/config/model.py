@@ -52,6 +52,9 @@ class TrainSection(Section):
     """How the embedding is learned."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    hold_back: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """So many of the normal pictures are not learned from, so that `calibrate`, shown the same folder, sets the threshold with
+    parts that nothing was fitted on. For 1 % expected: 99, 199, 299, ...; see docs/calibration.md."""
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """Gradient steps."""
     loss: Literal["triplet", "soft_margin", "quadruplet", "quadruplet_chen"] = "triplet"

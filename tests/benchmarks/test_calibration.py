@@ -72,3 +72,42 @@ def test_every_figure_of_the_page_is_that_of_the_saved_runs(of: Any) -> None:
 def test_its_picture_shows_the_saved_runs(of: Any) -> None:
     picture = (ROOT / "docs/calibration_coverage.png").read_bytes()
     assert of("page").runs_sha256().encode() in picture, "run python -m benchmarks.calibration.page"
+
+
+def test_rules_of_folds_reject_what_a_slow_loop_rejects(of: Any) -> None:
+    random = np.random.default_rng(3)
+    fold = np.arange(600) % 3
+    scores = np.round(random.normal(size=600), 1)  # with ties
+    by_fold = np.round(random.normal(2.8, 1, size=(200, 3)), 1)
+    rules = of("rules").fold_rules(scores, fold)
+    rate = of("rules").RATE
+    for name in ("average 3", "prefix 3", "least of 3"):
+        rejects = rules[name][1](np.zeros(len(by_fold)), by_fold)
+        for part, is_rejected in zip(by_fold, rejects, strict=True):
+            p = [
+                (1 + sum(s >= part[number] for s in scores[fold == number])) / (1 + sum(fold == number))
+                for number in range(3)
+            ]
+            expected = {
+                "average 3": 2 * sum(p) / 3 <= rate,
+                "prefix 3": any(2 * sum(p[:count]) / count <= rate for count in (1, 2, 3)),
+                "least of 3": min(part) > sorted(scores)[int(np.ceil(601 * (1 - rate))) - 1],
+            }[name]
+            assert bool(is_rejected) == expected, name
+    assert rules["prefix 3"][1](np.zeros(200), by_fold).sum() >= rules["average 3"][1](np.zeros(200), by_fold).sum() > 0
+
+
+def test_no_rule_rejects_more_good_parts_than_is_proved(of: Any) -> None:
+    """Scores that no model made: every rule of folds, over many draws."""
+    random = np.random.default_rng(4)
+    draws, fold = 400, np.arange(400) % 2
+    rejected: dict[str, list[float]] = {}
+    proved = {}
+    for _ in range(draws):
+        good = random.exponential(size=200)
+        for name, (most, rejects) in of("rules").fold_rules(random.exponential(size=400), fold).items():
+            proved[name] = most
+            rejected.setdefault(name, []).append(float(rejects(good, np.stack([good, good], 1)).mean()))
+    for name, rates in rejected.items():
+        assert np.mean(rates) <= proved[name] + 3 * np.std(rates) / np.sqrt(draws), name
+    assert 0.004 < np.mean(rejected["cross 2, rank of the whole rate"]) < 0.016  # not vacuous

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from senbetsu.embedding import load_embedding
+from senbetsu.images import content_sha256
 
 
 def test_it_writes_what_it_learned_and_how(line) -> None:
@@ -70,6 +71,32 @@ def test_with_normals_alone_it_works_and_says_what_it_does_instead(senbetsu, lin
     assert load_embedding(tmp_path).fusion.weights == pytest.approx((0.0, 1 / 3, 1 / 3, 1 / 3))
     assert not (tmp_path / "damage.png").exists()
     assert (tmp_path / "feature_space.png").exists()
+
+
+def test_what_is_held_back_is_not_learned_from_and_alone_sets_the_threshold(
+    senbetsu, quick, line, tmp_path: Path
+) -> None:
+    done = senbetsu(
+        "train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path, "--hold-back", 25,
+        *quick,
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    embedding = load_embedding(tmp_path)
+    assert embedding.moments.count == len(embedding.folds) == 35
+    assert json.loads((tmp_path / "embedding.json").read_text())["classes"] == {"normal": 35, "hole": 15, "scratch": 15}
+    every = {content_sha256(path.read_bytes()) for path in line.train_normal.iterdir()}
+    assert every - embedding.folds.keys() == set(sorted(every)[:25])
+    done = senbetsu("calibrate", "--normal", line.train_normal, "--artifacts", tmp_path, "--false-reject-rate", 0.04)
+    assert done.status == 0, done.stderr
+    claim = json.loads((tmp_path / "profile.json").read_text())["claim"]
+    assert (claim["method"], claim["n"], claim["k"]) == ("split", 25, 25)
+
+
+def test_holding_back_too_many_is_an_error_that_says_how_many_are_left(senbetsu, line, tmp_path: Path) -> None:
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path, "--hold-back", 57)
+    assert done.status == 2
+    assert "of 60 unlike normal pictures 3 are left to learn from; at least 4 are needed" in done.stderr
+    assert not (tmp_path / "embedding.json").exists()
 
 
 def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out_by_name(
@@ -213,6 +240,13 @@ def test_one_defect_is_enough_to_train_with(senbetsu, quick, line, tmp_path: Pat
         "--steps", 40, *quick,
     )  # fmt: skip
     assert done.status == 0, done.stderr
+
+
+def test_parts_are_not_held_back_one_by_one_where_they_come_in_lots(senbetsu, line, tmp_path: Path) -> None:
+    together = ("--group", "part-00([0-9])[0-9]", "--hold-back", "9")
+    done = senbetsu("train", "--normal", line.train_normal, "--artifacts", tmp_path, *together)
+    assert done.status != 0
+    assert "keep whole lots out of --normal" in done.stderr
 
 
 def test_lots_are_left_out_whole_and_calibrate_with_the_same_rule_finds_them_so(

@@ -191,14 +191,11 @@ class ScorerConstants(NamedTuple):
     fusion_gain: Tensor
 
 
-def _log_distance(
-    vectors: Tensor, centroid: Tensor, directions: Tensor, gain: Tensor, rest: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(B, G, D) -> two of (B,): log of the largest whitened distance over the G places; sum of the squared ones."""
+def _squared(vectors: Tensor, centroid: Tensor, directions: Tensor, gain: Tensor, rest: Tensor) -> Tensor:
+    """(..., D) -> squared whitened distances (...)."""
     y = vectors - centroid
     along = y @ directions
-    squared = (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
-    return _half_log(squared.amax(-1)), squared.sum(-1)
+    return (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
 
 
 def _half_log(squared: Tensor) -> Tensor:
@@ -257,10 +254,12 @@ class ScoringNetwork(nn.Module):
         left_over = (x.square().sum(-1) - y.square().sum(-1)).clamp_min(0)
         q = (((y - expected) @ places_whitening).square().sum(-1) + left_over * places_rest) * places_gain
         farthest = q.topk(farthest_count(q.shape[1]), 1).values.mean(1)
+        far = _squared(whole, whole_centroid, whole_directions, whole_gain, whole_rest)
+        of_windows = _squared(windows, windows_centroid, windows_directions, windows_gain, windows_rest)
         measured = (
             (_half_log(near), near),
-            _log_distance(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest),
-            _log_distance(windows, windows_centroid, windows_directions, windows_gain, windows_rest),
+            (_half_log(far), far),
+            (_half_log(of_windows.amax(1)), of_windows.sum(1)),
             (_half_log(farthest), q.sum(1)),
         )
         logs = torch.stack([log for log, _ in measured], 1)

@@ -67,15 +67,19 @@ def openvino_model(
 
 
 def _fill_in(parameter: ov.Node, values: NDArray[np.float32], compact: bool) -> None:
-    """Put values in a parameter's place; as integers where a product alone reads them."""
+    """Put values in a parameter's place; as integers where a product of one row a part, and nothing else, reads them.
+
+    Rows that come from a Reshape are several a part, (B, G, D) as (B G, D): there the matrix is read once for all of them,
+    and making numbers of integers takes longer than is won.
+    """
     for user in parameter.output(0).get_target_inputs():
         product = user.get_node()
-        as_integers = compact and product.get_type_name() == "MatMul"
+        as_integers = (
+            compact
+            and product.get_type_name() == "MatMul"
+            and product.input_value(0).get_node().get_type_name() != "Reshape"
+        )
         user.replace_source_output(constant_of(values, as_integers).output(0))
-        rows = product.input_value(0).get_node()
-        if as_integers and rows.get_type_name() == "Reshape":
-            # (B, G, D) rows reshaped to (B G, D): the product takes them as they were, and only then integers as well.
-            product.input(0).replace_source_output(rows.input_value(0))
 
 
 def _behind(

@@ -25,7 +25,7 @@ def test_every_number_stays_within_a_254th_of_the_largest_in_its_column(seed: in
     integers, scales = compact_columns(exact)
     assert integers.dtype == np.int8
     error = np.abs(integers * scales - exact)
-    assert (error <= np.abs(exact).max(0) / 254 * (1 + 1e-5)).all()
+    assert (error <= np.abs(exact).max(0) / 254 * (1 + 1e-4)).all()
     assert (integers[:, 0] == 0).all()
 
 

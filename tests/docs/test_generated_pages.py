@@ -43,6 +43,11 @@ def test_a_generated_file_is_what_the_code_says(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == GENERATE["pages"]()[path], "run python docs/generate.py"
 
 
+def test_the_page_on_real_time_is_what_was_measured() -> None:
+    for path, text in runpy.run_path(str(DOCS / "generate_realtime.py"))["pages"]().items():
+        assert path.read_text(encoding="utf-8") == text, "run python docs/generate_realtime.py"
+
+
 def test_the_fault_page_is_what_was_measured_and_lacks_no_fault() -> None:
     pages = runpy.run_path(str(DOCS / "generate_faults.py"))["pages"]()
     for path, text in pages.items():

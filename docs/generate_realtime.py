@@ -49,11 +49,10 @@ a pause on each core.
 """
 
 LEFT_OUT = """
-Not built, for it showed no gain, or did harm: CPUs by config (with all cores in use there is none to keep free, and one alone is
-too few; systemd's `CPUAffinity=` does it where a PC has cores to spare), and memory locked in RAM. Kept as they were, though no
-run of seconds can show it: the garbage collector is frozen at the start, since a full round over all that is imported takes
-{not_frozen:.0f} ms and {frozen:.1f} ms once frozen; the switch interval of Python's threads is .5 ms. A nice of -5, which the units set, is
-worth less than it seems beside programs that never pause.
+Not built, for nothing was gained by it, or harm done: CPUs by config (with all cores in use there is none to keep free, and one
+alone is too few; systemd's `CPUAffinity=` does it where a PC has cores to spare), and memory locked in RAM. Garbage that is
+frozen at the start and the switch interval of Python's threads (.5 ms) stay as they were, though runs of seconds do not show
+them. A nice of -5, which the units set, is worth less than it seems beside programs that never pause.
 """
 
 BARS = """
@@ -124,27 +123,37 @@ def changes(figures: Figures) -> str:
     )
 
 
-def bars(steady: Figures, overload: Figures, bench: Figures) -> Iterator[str]:
-    """What `senbetsu bench` measured."""
-    load, before, after = steady["load"], steady["one_part_before"], steady["one_part_after"]
-    yield (
-        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {steady['conditions']['seconds_each']:.0f} s** "
-        f"(`bench --rate 100 --seconds 600`): trigger to result at a subscriber p50 {load['p50_ms']:.1f}, p99 {load['p99_ms']:.1f}, "
-        f"at most {load['max_ms']:.0f} ms; {load['without_result']} of {load['parts']} without a result. One part in the engine "
-        f"alone, before and after: p99 {before['p99_ms']:.1f} and {after['p99_ms']:.1f} ms: {steady['p99_to_engine_p99_ratio']:.2f} "
-        "times (bar: 2)."
+def steady(figures: Figures) -> str:
+    """Parts at an even rate."""
+    load, before, after = figures["load"], figures["one_part_before"], figures["one_part_after"]
+    return (
+        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`bench --rate 100`): "
+        f"trigger to result at a subscriber p50 {load['p50_ms']:.1f}, p99 {load['p99_ms']:.1f}, at most {load['max_ms']:.0f} ms; "
+        f"{load['without_result']} of {load['parts']} without a result. One part in the engine alone, before and after: p99 "
+        f"{before['p99_ms']:.1f} and {after['p99_ms']:.1f} ms: {figures['p99_to_engine_p99_ratio']:.2f} times (bar: 2)."
     )
-    load = overload["load"]
+
+
+def overload(figures: Figures) -> str:
+    """More than it carries."""
+    load = figures["load"]
     judged = sum(load["reasons"].get(reason, 0) for reason in ("OK", "ANOMALY"))
-    yield (
-        f"- **Three times what it carries** ({overload['daemon_parts_per_s']:.0f} parts/s; `bench --overload --seconds 60`): "
-        f"{load['without_result']} of {load['parts']} triggers without a result; {judged / load['parts']:.0%} judged, their p99 at the "
-        f"daemon {load['daemon_p99_ms']:.0f} of {overload['deadline_ms']:.0f} ms; its memory grew by "
-        f"{load['resident_growth_mib']:.2f} MiB after the first {load['settled_s']:.0f} s."
+    return (
+        f"- **Three times what it carries** ({figures['daemon_parts_per_s']:.0f} parts/s; `bench --overload --seconds "
+        f"{figures['conditions']['seconds_each']:.0f}`): {load['without_result']} of {load['parts']} triggers without a result; "
+        f"{judged / load['parts']:.0%} judged, their p99 at the daemon {load['daemon_p99_ms']:.0f} of {figures['deadline_ms']:.0f} ms; "
+        f"its memory grew by {load['resident_growth_mib']:.2f} MiB after the first {load['settled_s']:.0f} s."
     )
-    yield (
-        f"- **Parts a second** (`bench`): {bench['daemon']['parts_per_s']:.0f}, and {bench['bare']['parts_per_s']:.0f} in a bare loop a "
-        f"core with neither sockets nor client: {bench['daemon_to_bare_ratio']:.2f} (bar: .95)."
+
+
+def carried(figures: Figures) -> str:
+    """Beside a bare loop."""
+    bare, daemon = figures["bare"], figures["daemon"]["parts_per_s"]
+    one_loop = 1e3 / bare["one_part_before"]["p50_ms"]
+    return (
+        f"- **Parts a second** (`bench`): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
+        f"the cores, {bare['parts_per_s']:.0f}: {figures['daemon_to_bare_ratio']:.2f} of it (bar: .95). One bare loop that judges one "
+        f"part after the other on all cores: {one_loop:.0f}."
     )
 
 
@@ -154,10 +163,13 @@ def pages() -> dict[Path, str]:
     realtime = measured["realtime"]
     parts = [
         HEAD, *streams(measured["streams"]), SHRINKING, *shrinking(measured["fit"]), SOFT.format(**realtime), *means(realtime),
-        LEFT_OUT.format(**realtime["full_garbage_collection_ms"]), BARS,
-        *bars(measured["steady_rate"], measured["overload"], measured["bench"]), changes(measured["recipe_change"]),
+        LEFT_OUT, BARS,
     ]  # fmt: skip
-    return {DOCS / "realtime.md": "\n".join(parts) + "\n"}
+    # `bench` runs of before parts were judged side by side say nothing about it.
+    for name, told in (("steady_rate", steady), ("overload", overload), ("bench", carried)):
+        if "at_the_same_time" in measured.get(name, {}).get("conditions", {}):
+            parts.append(told(measured[name]))
+    return {DOCS / "realtime.md": "\n".join([*parts, changes(measured["recipe_change"])]) + "\n"}
 
 
 if __name__ == "__main__":

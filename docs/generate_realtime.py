@@ -49,10 +49,11 @@ a pause on each core.
 """
 
 LEFT_OUT = """
-Not built, for nothing was gained by it, or harm done: CPUs by config (with all cores in use there is none to keep free, and one
-alone is too few; systemd's `CPUAffinity=` does it where a PC has cores to spare), and memory locked in RAM. Garbage that is
-frozen at the start and the switch interval of Python's threads (.5 ms) stay as they were, though runs of seconds do not show
-them. A nice of -5, which the units set, is worth less than it seems beside programs that never pause.
+Not built: CPUs by config did harm (with all cores in use there is none to keep free, and one alone is too few; systemd's
+`CPUAffinity=` does it where a PC has cores to spare); memory locked in RAM did not come clear of what turns differ by among
+themselves. Garbage that is frozen at the start and the switch interval of Python's threads (.5 ms) show no effect in runs of
+seconds either, and stay as they were. A nice of -5, which the units set, is worth less than it seems beside programs that never
+pause.
 """
 
 BARS = """

@@ -283,36 +283,6 @@ def speed_rows(_: Run) -> list[str]:
     ]
 
 
-def weights_rows(_: Run) -> list[str]:
-    """What the judge sees and what there is; and other ways to weigh."""
-    document = result("weights")
-    rows = [
-        "| set | statistic alone | damage made on purpose: AUROC | found at 1 % | real defects: AUROC | found as calibrated "
-        "| found at 1 % of the test normals |",
-        "|---" * 7 + "|",
-    ]
-    for name, found in document["sets"].items():
-        rows += [
-            f"| {SETS[name]} | {statistic} | {one['damage_auroc']:.3f} | {one['damage_found_at_1_percent']:.3f} "
-            f"| {one['auroc']:.3f} | {one['found_as_calibrated']:.3f} | {one['found_at_1_percent_of_test']:.3f} |"
-            for statistic, one in found["alone"].items()
-        ]
-    rows += [
-        "",
-        "| set | weighed by, of damage | spread evenly | whole, windows, places (rest) | AUROC | found as calibrated "
-        "| found at 1 % of the test normals |",
-        "|---" * 7 + "|",
-    ]
-    for name, found in document["sets"].items():
-        rows += [
-            f"| {SETS[name]} | {one['by']} | {one['even_share']:.0%} | {', '.join(f'{w:.2f}' for w in one['weights'])} "
-            f"({one['rest_weight']:g}) | {one['auroc']:.4f} | {one['found_as_calibrated']:.3f} "
-            f"| {one['found_at_1_percent_of_test']:.3f} |"
-            for one in found["weighed"]
-        ]
-    return rows
-
-
 def conditions_of(document: Run) -> str:
     """On what it was measured."""
     return f"{document['scores']}; {conditions(document)}"
@@ -321,7 +291,6 @@ def conditions_of(document: Run) -> str:
 BLOCKS = {
     "bars": bars_rows, "normals": normals_rows, "kinds": kinds_rows, "seen": seen_rows, "unseen": unseen_rows,
     "few": few_rows, "counted": counted_rows, "centroids": centroids_rows, "teacher": teacher_rows, "speed": speed_rows,
-    "weights": weights_rows,
     "conditions": lambda document: [conditions_of(document)],
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from daemon.book import Book, Look
-from daemon.delivery import Delivery, Looks
+from daemon.delivery import IDLE_CHECK_S, Delivery, Looks
 from daemon.free_run import FreeRun
 from daemon.outcome import Outbox
 from daemon.progress import Progress
@@ -23,7 +23,6 @@ from senbetsu.verdict import Reason
 
 log = logging.getLogger("daemon")
 
-IDLE_CHECK_S = 0.05
 POLL_NS = 2_000_000
 """With a hardware trigger, between two looks at what the PLC has announced."""
 

@@ -19,6 +19,8 @@ from senbetsu.verdict import Reason
 
 log = logging.getLogger("daemon")
 
+IDLE_CHECK_S = 0.05
+"""While no frame comes, its camera is asked so often whether it lives."""
 Looks = tuple[Look, ...]
 """Of one frame: one an item. They are rejected together."""
 

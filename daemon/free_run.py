@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from daemon.book import Book
-from daemon.delivery import Delivery, Looks
+from daemon.delivery import IDLE_CHECK_S, Delivery, Looks
 from senbetsu.camera import Camera, CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection, GateSection
 from senbetsu.images import read_image
@@ -15,7 +15,6 @@ from senbetsu.verdict import Reason
 
 log = logging.getLogger("daemon")
 
-IDLE_CHECK_S = 0.05
 FAULT_PAUSE_S = 0.05
 
 

@@ -28,4 +28,7 @@ def test_it_is_restarted_watched_and_not_root() -> None:
     service = unit["Service"]
     assert service["ExecStart"] == f"{EXECUTABLE} bridge --config /etc/senbetsu/config.toml"
     assert (service["Type"], service["Restart"], service["User"]) == ("notify", "always", "senbetsu")
+    # realtime.fifo_priority asks for a fixed priority; RestrictRealtime would refuse it whatever the limit.
+    assert "RestrictRealtime" not in service
+    assert int(service["LimitRTPRIO"]) == 49
     assert float(service["WatchdogSec"]) >= 3, "the loop feeds it once a second"

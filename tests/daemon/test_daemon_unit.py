@@ -31,4 +31,7 @@ def test_it_is_restarted_watched_and_not_root() -> None:
     assert (service["Type"], service["Restart"], service["User"]) == ("notify", "always", "senbetsu")
     assert service["StateDirectory"] == "senbetsu"
     # The engine proves itself once a second at least; a watchdog shorter than that would end a healthy daemon.
+    # realtime.fifo_priority asks for a fixed priority; RestrictRealtime would refuse it whatever the limit.
+    assert "RestrictRealtime" not in service
+    assert int(service["LimitRTPRIO"]) == 49
     assert float(service["WatchdogSec"]) > 2

@@ -73,6 +73,7 @@ def test_with_normals_alone_it_works_and_says_what_it_does_instead(senbetsu, lin
     assert (tmp_path / "feature_space.png").exists()
 
 
+@pytest.mark.slow
 def test_what_is_held_back_is_not_learned_from_and_alone_sets_the_threshold(
     senbetsu, quick, line, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_parts_are_not_held_back_one_by_one_where_they_come_in_lots(senbetsu, li
     assert "keep whole lots out of --normal" in done.stderr
 
 
+@pytest.mark.slow
 def test_lots_are_left_out_whole_and_calibrate_with_the_same_rule_finds_them_so(
     senbetsu, quick, line, tmp_path: Path
 ) -> None:

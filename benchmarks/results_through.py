@@ -25,9 +25,10 @@ from daemon.publishing import Identity, Publisher
 from daemon.service import new_epoch
 from demo.__main__ import Service, free_port
 from senbetsu.config import load_config
-from senbetsu.messages import TRIGGER_MODULUS, AckRequest, Answer, ReplayRequest, TriggerRequest, decode_request
+from senbetsu.messages import TRIGGER_MODULUS
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.registers import COUNTERS, SLOTS, Control, PlcWrite, Window, decode_window, join32
+from senbetsu.requests import AckRequest, Answer, ReplayRequest, TriggerRequest, decode_request
 from senbetsu.sockets import bound_socket
 from senbetsu.states import State
 from senbetsu.verdict import Reason

@@ -1,9 +1,10 @@
 """Trigger written by a Modbus client -> verdict readable in its slot, with the real engine, 50 parts/s.
 
-Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The cells are BMP here, pixels
-as a camera delivers them: no camera of a line has its frames compressed. The client writes holding
-0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the time from before the write to after that
-reading. Then it waits for the next part's turn, still reading. `engine_ms` is what the daemon's own metric says of the same
+Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The cells are stored
+without compression here: no camera of a line delivers its frames otherwise, and unpacking the next one takes a core
+meanwhile. The client writes holding 0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the
+time from before the write to after that reading. Then it waits for the next part's turn, still reading.
+`engine_ms` is what the daemon's own metric says of the same
 run: a batch in the engine alone, without picture, queue or network; p50 and p99 are interpolated within the metric's buckets.
 `stages_ms` is where the time goes, by the time stamps of the part's result (CLOCK_MONOTONIC, one PC):
 
@@ -218,9 +219,10 @@ def measure(line: DemoLine) -> dict[str, Any]:
 
 
 def uncompressed(folder: Path) -> None:
-    """The demo's cells as BMP."""
+    """The demo's cells, stored as they are."""
     for path in (ROOT / "parts").glob("*.png"):
-        cv2.imwrite(str(folder / f"{path.stem}.bmp"), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        cell = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(folder / path.name), cell, [cv2.IMWRITE_PNG_COMPRESSION, 0])
 
 
 def main() -> None:

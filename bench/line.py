@@ -204,19 +204,21 @@ class Line:
 def running_line(
     folder: Path, settings: Config, size: tuple[int, int], daemon: str = "", program: Sequence[str] = DAEMON
 ) -> Iterator[Line]:
-    """Start a daemon with these artefacts and engine settings, and more lines for [daemon] or behind it; end it afterwards."""
+    """Start a daemon with these artefacts, engine and priority, and more lines for [daemon] or behind it; end it afterwards."""
     publish_port, request_port, metrics_port = _free_ports(3)
     publish, request = f"tcp://127.0.0.1:{publish_port}", f"tcp://127.0.0.1:{request_port}"
     engine = "\n".join(
         f"{name} = {json.dumps(value)}" for name, value in settings.engine.model_dump(mode="json").items()
     )
+    priority = settings.realtime.fifo_priority
+    realtime = f"[realtime]\nfifo_priority = {priority}\n" if priority else ""
     config, log = folder / "bench.toml", folder / "daemon.log"
     config.write_text(
         f'artifacts = {json.dumps(str(settings.artifacts.resolve()))}\n[engine]\n{engine}\n'
         f'[[gates]]\nname = "{GATE}"\n'
         f'[[cameras]]\nname = "{CAMERA}"\nkind = "pattern"\nsource = "{size[0]}x{size[1]}"\ngate = "{GATE}"\n'
         f"buffer_frames = {BUFFER_FRAMES}\n"
-        f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n{daemon}\n',
+        f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n{daemon}\n{realtime}',
         encoding="utf-8",
     )  # fmt: skip
     began_s = time.perf_counter()

@@ -127,7 +127,8 @@ def _conditions(config: Config, judge: Judge, size: tuple[int, int], seconds: fl
         "frame": f"{size[0]}x{size[1]}", "backbone": find_backbone(config.model).name, "engine": judge.engine.kind,
         "precision": judge.engine.precision, "device": judge.engine.device,
         "batch_sizes": judge.engine.batch_sizes, "at_the_same_time": len(judge.engine.lanes), "cores": os.cpu_count(),
-        "system": platform.platform(), "python": platform.python_version(), "version": __version__, "seconds_each": seconds,
+        "fifo_priority": config.realtime.fifo_priority, "system": platform.platform(), "python": platform.python_version(),
+        "version": __version__, "seconds_each": seconds,
     }  # fmt: skip
 
 

@@ -70,9 +70,10 @@ def text_of_overload(report: dict[str, Any]) -> str:
 
 def _about(report: dict[str, Any]) -> str:
     conditions = report["conditions"]
+    priority = f", SCHED_FIFO {conditions['fifo_priority']}" if conditions["fifo_priority"] else ""
     return (
         f"{conditions['backbone']}, {conditions['engine']} {conditions['precision']} on {conditions['device']}, "
-        f"{conditions['cores']} cores; frames {conditions['frame']}; profile: {report['profile']}"
+        f"{conditions['cores']} cores{priority}; frames {conditions['frame']}; profile: {report['profile']}"
     )
 
 

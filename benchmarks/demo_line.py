@@ -44,11 +44,16 @@ def as_its_unit(services: Iterable[Service]) -> None:
             os.setpriority(os.PRIO_PROCESS, int(thread.name), UNIT_NICE)
 
 
+def make_demo() -> None:
+    """Run the demo first where it has not been."""
+    if not (ARTIFACTS / "profile.json").exists():
+        subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
+
+
 @contextmanager
 def demo_line(settings: Mapping[str, object] | None = None, artefacts: Path = ARTIFACTS) -> Iterator[DemoLine]:
     """Both are ready inside; the demo is run first where it has not been. `settings` by dotted name, as `--set` takes them."""
-    if not (ARTIFACTS / "profile.json").exists():
-        subprocess.run([sys.executable, "-m", "demo"], cwd=REPOSITORY, check=True)
+    make_demo()
     with tempfile.TemporaryDirectory() as temporary:
         line = DemoLine(Path(temporary), free_port(), free_port(), free_port(), free_port(), {})
         publish, request = (f"tcp://127.0.0.1:{port}" for port in (line.publish, line.request))

@@ -1,22 +1,24 @@
 """Trigger written by a Modbus client -> verdict readable in its slot, with the real engine, 50 parts/s.
 
-Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The client writes holding
-0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the time from before the write to after that
-reading. Then it waits for the next part's turn, still reading. `engine_ms` is what the daemon's own metric says of the same
+Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The cells are stored
+without compression here: no camera of a line delivers its frames otherwise, and unpacking the next one takes a core
+meanwhile. The client writes holding 0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the
+time from before the write to after that reading. Then it waits for the next part's turn, still reading.
+`engine_ms` is what the daemon's own metric says of the same
 run: a batch in the engine alone, without picture, queue or network; p50 and p99 are interpolated within the metric's buckets.
 `stages_ms` is where the time goes, by the time stamps of the part's result (CLOCK_MONOTONIC, one PC):
 
     written   from before the write until the daemon has taken the trigger: client, bridge, ZeroMQ
     frame     until the picture was taken (a file is read)
-    judged    until the daemon has decided: picture decoded, queue, engine
+    judged    until the daemon has decided: queue, fitting, engine
     readable  until the client has read it: ZeroMQ, bridge, the next reading
 
 `bridge_ms` is `written` and `readable` of a part together: what is neither camera nor engine. `daemon_stage_mean_ms`: waiting
 for the engine, fitting the picture into its input, the engine.
 
 A client that reads without a pause takes processor time of a PC that a PLC would not: its own and the bridge's for the answers.
-`processor_share` is what each takes, of one core. `nice` -5 is the priority that the units in systemd/ give to daemon and
-bridge; the client has 0.
+`processor_share` is what each takes, of one core. `priority` is that of daemon and bridge: "fifo" is `realtime.fifo_priority`
+(docs/realtime.md), "unit" the nice -5 that the units in systemd/ give, "none" that of any program, which the client has.
 
 `load_average` is the PC's before the run: above its cores, the p99 is that of the other programs. `autogroup` is how the kernel
 weighs these processes against those (root sets it: `echo -15 > /proc/self/autogroup` in the shell that starts this).
@@ -30,21 +32,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import zmq
 from conditions import save
-from demo_line import UNIT_NICE, DemoLine, as_its_unit, demo_line
-from int8 import artefacts
+from demo_line import DemoLine, as_its_unit, demo_line, make_demo
 from pymodbus.client import ModbusTcpClient
 
-from demo.__main__ import ARTIFACTS
+from demo.__main__ import ROOT
 from senbetsu.messages import Result, decode_result
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COUNT, Control, PlcWrite, SlotBit
 from senbetsu.verdict import Reason
 
 RATE_HZ, SECONDS, WARM = 50, 60, 200
-RUNS = [(precision, nice, threads) for precision in ("auto", "int8") for nice in (UNIT_NICE, 0) for threads in (1, 0)]
-"""Precision (auto: bf16 where the CPU has it), priority of daemon and bridge, threads of the engine (0: all cores)."""
+RUNS = [(priority, threads) for priority in ("fifo", "unit", "none") for threads in (1, 0)]
+"""Priority of daemon and bridge, threads of the engine (0: all cores)."""
+FIFO_PRIORITY = 40
 DAEMON_STAGES = ("wait", "fit", "engine")
 STAGES = ("written", "frame", "judged", "readable")
 ANCHOR_MS = 9.5
@@ -215,18 +218,27 @@ def measure(line: DemoLine) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def uncompressed(folder: Path) -> None:
+    """The demo's cells, stored as they are."""
+    for path in (ROOT / "parts").glob("*.png"):
+        cell = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(folder / path.name), cell, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+
+
 def main() -> None:
     """The benchmark."""
-    runs = []
+    runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        artefacts(Path(temporary))
-        for precision, nice, threads in RUNS:
-            settings = {"engine.precision": precision, "engine.threads": threads, "gates.0.deadline_ms": 1000}
-            with demo_line(settings, Path(temporary) if precision == "int8" else ARTIFACTS) as line:
-                if nice:
+        make_demo()
+        uncompressed(Path(temporary))
+        for priority, threads in RUNS:
+            settings = {"engine.threads": threads, "gates.0.deadline_ms": 1000, "cameras.0.source": temporary}
+            if priority == "fifo":
+                settings["realtime.fifo_priority"] = FIFO_PRIORITY
+            with demo_line(settings) as line:
+                if priority == "unit":
                     as_its_unit(line.services.values())
-                run = {"precision": precision, "engine_threads": threads or "all", "nice": nice, **measure(line)}
-            runs.append(run)
+                runs.append({"priority": priority, "engine_threads": threads or "all", **measure(line)})
     save("plc_latency", {"rate_hz": RATE_HZ, "seconds": SECONDS, "anchor_p99_ms": ANCHOR_MS, "runs": runs})
 
 

@@ -22,7 +22,7 @@ from conditions import save
 from bench.line import running_line
 from demo.__main__ import ARTIFACTS, REPOSITORY, ROOT
 from senbetsu.config import Config
-from senbetsu.messages import Answer, RecipeRequest, encode_request
+from senbetsu.requests import Answer, RecipeRequest, encode_request
 
 RATE_HZ, SECONDS, DEADLINE_MS, CHANGES = 20.0, 40.0, 500.0, 12
 

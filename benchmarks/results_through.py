@@ -19,15 +19,16 @@ import zmq
 from conditions import save
 from pymodbus.client import ModbusTcpClient
 
-from daemon.book import Look
+from daemon.book import JudgedBy, Look
 from daemon.outcome import Outcome
 from daemon.publishing import Identity, Publisher
 from daemon.service import new_epoch
 from demo.__main__ import Service, free_port
 from senbetsu.config import load_config
-from senbetsu.messages import TRIGGER_MODULUS, AckRequest, Answer, ReplayRequest, TriggerRequest, decode_request
+from senbetsu.messages import TRIGGER_MODULUS
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.registers import COUNTERS, SLOTS, Control, PlcWrite, Window, decode_window, join32
+from senbetsu.requests import AckRequest, Answer, ReplayRequest, TriggerRequest, decode_request
 from senbetsu.sockets import bound_socket
 from senbetsu.states import State
 from senbetsu.verdict import Reason
@@ -47,7 +48,7 @@ def publish(config_path: Path) -> None:
     """The process in the daemon's place."""
     config = load_config(config_path)
     context: zmq.Context[Any] = zmq.Context()
-    identity = Identity("line1", new_epoch(), "b", config.recipe, "m" * 64, "p" * 64, 1.0)
+    identity, judge = Identity("line1", new_epoch(), "b"), JudgedBy("lot", 0, "m" * 64, "p" * 64, 1.0)
     publisher = Publisher(context, config, identity, {"cam1": False}, Metrics(DAEMON_METRICS))
     router = bound_socket(context, "request", config.daemon.request, "daemon.request")
     next_beat_ns = 0
@@ -62,23 +63,23 @@ def publish(config_path: Path) -> None:
             match request:
                 case TriggerRequest():
                     router.send_multipart([client, Answer(True, "trigger", {}).encode()])
-                    _publish_looks(publisher, request)
+                    _publish_looks(publisher, request, judge)
                 case ReplayRequest():
                     router.send_multipart([client, publisher.replay(request.epoch, request.after).encode()])
                 case AckRequest():
                     publisher.acknowledge(request.seq)
         if (now_ns := time.monotonic_ns()) >= next_beat_ns:
             next_beat_ns = now_ns + 100_000_000
-            publisher.heartbeat(State.EXECUTE)
+            publisher.heartbeat(State.EXECUTE, judge.recipe)
 
 
-def _publish_looks(publisher: Publisher, request: TriggerRequest) -> None:
+def _publish_looks(publisher: Publisher, request: TriggerRequest, judge: JudgedBy) -> None:
     now_ns = time.monotonic_ns()
     part = request.part_id or 0
     for item in range(ITEMS):
         look = Look(
-            part * ITEMS + item, request.gate, "cam1", request.trigger, part, now_ns, now_ns + 10**10, item, ITEMS,
-            request.run or 0,
+            part * ITEMS + item, request.gate, "cam1", request.trigger, part, now_ns, now_ns + 10**10, judge,
+            item, ITEMS, request.run or 0,
         )  # fmt: skip
         bad = item == bad_item(part)
         reason = Reason.ANOMALY if bad else Reason.OK
@@ -114,7 +115,10 @@ class Client:
 
     def start(self) -> None:
         """Enable 0, run r, enable 1, another run, echo."""
+        until_s = time.monotonic() + 20
         while self._window().state not in (State.EXECUTE, State.HELD):
+            if time.monotonic() > until_s:
+                raise RuntimeError("the bridge hears no daemon")
             time.sleep(0.01)
         self._write(Control(0))
         before = self._window().run

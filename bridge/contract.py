@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from bridge.ends import NEVER_NS, DaemonEnd, PlcEnd
 from bridge.part import LookKey, Part, decided_slot, same_result
-from senbetsu.messages import TRIGGER_MODULUS, Result, TriggerRequest
+from senbetsu.messages import TRIGGER_MODULUS, Result
 from senbetsu.registers import (
     EMPTY_SLOT,
     SLOTS,
@@ -21,6 +21,7 @@ from senbetsu.registers import (
     input_registers,
     trigger_distance,
 )
+from senbetsu.requests import TriggerRequest
 from senbetsu.states import State
 from senbetsu.verdict import Reason
 

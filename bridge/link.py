@@ -22,20 +22,14 @@ from senbetsu.messages import (
     TOPIC_HEARTBEAT,
     TOPIC_RESULT,
     TOPIC_STATE,
-    AckRequest,
-    Answer,
     MessageError,
-    RecipeRequest,
-    ReplayRequest,
-    Request,
     Result,
-    TriggerRequest,
     decode_heartbeat,
     decode_result,
     decode_state,
-    encode_request,
 )
 from senbetsu.metrics import Metrics
+from senbetsu.requests import AckRequest, Answer, RecipeRequest, ReplayRequest, Request, TriggerRequest, encode_request
 from senbetsu.seldom import Seldom
 from senbetsu.sockets import connect
 from senbetsu.verdict import Reason

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bridge.contract import GateContract
-from senbetsu.messages import TriggerRequest
 from senbetsu.registers import HOLDING_COUNT, decode_write
+from senbetsu.requests import TriggerRequest
 
 log = logging.getLogger("bridge")
 

@@ -7,7 +7,9 @@ For that they must be no others than it is going to see, so the pictures that th
 or are taken from the unseen ones and set no threshold.
 """
 
+import contextlib
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -90,14 +92,16 @@ def quantise(backbone: Backbone, paths: Sequence[Path]) -> QuantisedMaps:
         activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
     )
     try:
-        model = nncf.quantize(
-            exact,
-            nncf.Dataset(_Pictures(paths, backbone.input_size)),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(paths),
-            ignored_scope=nncf.IgnoredScope(names=readers_of_the_picture(exact)),
-            advanced_parameters=whole_range,
-        )
+        # Its progress bars go to standard output, which `--json` promises to one object.
+        with contextlib.redirect_stdout(sys.stderr):
+            model = nncf.quantize(
+                exact,
+                nncf.Dataset(_Pictures(paths, backbone.input_size)),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(paths),
+                ignored_scope=nncf.IgnoredScope(names=readers_of_the_picture(exact)),
+                advanced_parameters=whole_range,
+            )
     except (RuntimeError, ValueError, nncf.ValidationError, nncf.InternalError, nncf.UnsupportedModelError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise ConfigError(

@@ -12,8 +12,9 @@ from daemon.outcome import Outcome
 from daemon.replay import ReplayRing
 from senbetsu.config import Config
 from senbetsu.curve import Curve
-from senbetsu.messages import Answer, Heartbeat, ReplayAnswer, Result, StateChange, encode
+from senbetsu.messages import Heartbeat, Result, StateChange, encode
 from senbetsu.metrics import Metrics
+from senbetsu.requests import Answer, ReplayAnswer
 from senbetsu.sockets import bound_socket
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict

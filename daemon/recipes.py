@@ -17,11 +17,11 @@ from daemon.loaded import Loaded
 from senbetsu.config import Config, RecipeFile, Settings
 from senbetsu.errors import ConfigError, UserError
 from senbetsu.judge import Judge
-from senbetsu.messages import Answer, RecipeRequest
 from senbetsu.metrics import Metrics
 from senbetsu.profile import check_camera_binding, check_recipe_binding
 from senbetsu.realtime import be_ordinary, take_priority
 from senbetsu.recipes import find_recipe
+from senbetsu.requests import Answer, RecipeRequest
 
 log = logging.getLogger("daemon")
 

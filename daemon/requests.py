@@ -11,12 +11,11 @@ from daemon.capture import Capture
 from daemon.publishing import Identity, Publisher
 from daemon.recipes import Envelope, Recipes
 from senbetsu.config import Config
-from senbetsu.messages import (
-    MINOR,
-    SCHEMA,
+from senbetsu.messages import MINOR, SCHEMA, MessageError
+from senbetsu.metrics import Metrics
+from senbetsu.requests import (
     AckRequest,
     Answer,
-    MessageError,
     RecipeRequest,
     ReplayAnswer,
     ReplayRequest,
@@ -24,7 +23,6 @@ from senbetsu.messages import (
     TriggerRequest,
     decode_request,
 )
-from senbetsu.metrics import Metrics
 from senbetsu.states import ACCEPTS_TRIGGERS, State
 from senbetsu.verdict import Reason
 

@@ -118,6 +118,7 @@ class Service:
 
     def __init__(self, name: str, *flags: str | Path) -> None:
         self.name = name
+        LOGS.mkdir(exist_ok=True)
         self.log = LOGS / f"{name}.log"
         with self.log.open("w", encoding="utf-8") as file:
             command = [sys.executable, "-m", name, *map(str, flags)]

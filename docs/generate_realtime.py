@@ -1,4 +1,4 @@
-"""Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,recipe_change}.py and `senbetsu bench` measured."""
+"""Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,recipe_change,plc_latency}.py and `senbetsu bench` measured."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -127,8 +127,10 @@ def changes(figures: Figures) -> str:
 def steady(figures: Figures) -> str:
     """Parts at an even rate."""
     load, before, after = figures["load"], figures["one_part_before"], figures["one_part_after"]
+    priority = figures["conditions"].get("fifo_priority", 0)
+    asked = f"bench --rate 100 --set realtime.fifo_priority={priority}" if priority else "bench --rate 100"
     return (
-        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`bench --rate 100`): "
+        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`{asked}`): "
         f"trigger to result at a subscriber p50 {load['p50_ms']:.1f}, p99 {load['p99_ms']:.1f}, at most {load['max_ms']:.0f} ms; "
         f"{load['without_result']} of {load['parts']} without a result. One part in the engine alone, before and after: p99 "
         f"{before['p99_ms']:.1f} and {after['p99_ms']:.1f} ms: {figures['p99_to_engine_p99_ratio']:.2f} times (bar: 2)."
@@ -158,6 +160,28 @@ def carried(figures: Figures) -> str:
     )
 
 
+def to_the_plc(figures: Figures) -> Iterator[str]:
+    """From the PLC's write to its slot."""
+    yield (
+        f"\n## To the PLC and back\n\n`benchmarks/plc_latency.py`, {figures['rate_hz']} parts/s for {figures['seconds']} s a row: a "
+        "Modbus client writes a trigger, and reads without a pause until the verdict is in its slot; client, bridge and daemon share "
+        "this PC. *Engine* is the engine's own time for a part in the same run, *bridge* what is neither camera nor engine. The "
+        f"least that is published elsewhere for this way, of a PC of another kind at 10 parts/s, is {figures['anchor_p99_ms']} ms "
+        f"(p99). {where(figures)}\n"
+    )
+    yield "| priority | engine's threads | p50, ms | p99, ms | p99.9, ms | engine p50, ms | engine p99, ms | bridge p50, ms | bridge p99, ms |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    names = {"fifo": "`realtime.fifo_priority`", "unit": "as the units set it", "none": "none"}
+    for run in figures["runs"]:
+        whole, engine, bridge = run["written_to_readable_ms"], run["engine_ms"], run["bridge_ms"]
+        shown = (
+            whole["p50"], whole["p99"], whole["p99.9"], engine["p50"], engine["p99"], bridge["p50"], bridge["p99"],
+        )  # fmt: skip
+        yield (
+            f"| {names[run['priority']]} | {run['engine_threads']} | " + " | ".join(f"{ms:.1f}" for ms in shown) + " |"
+        )
+
+
 def pages() -> dict[Path, str]:
     """The page."""
     measured = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")}
@@ -170,7 +194,12 @@ def pages() -> dict[Path, str]:
     for name, told in (("steady_rate", steady), ("overload", overload), ("bench", carried)):
         if "at_the_same_time" in measured.get(name, {}).get("conditions", {}):
             parts.append(told(measured[name]))
-    return {DOCS / "realtime.md": "\n".join([*parts, changes(measured["recipe_change"])]) + "\n"}
+    return {
+        DOCS / "realtime.md": "\n".join(
+            [*parts, changes(measured["recipe_change"]), *to_the_plc(measured["plc_latency"])]
+        )
+        + "\n"
+    }
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import zmq
 from senbetsu.config import Config
 from senbetsu.curve import client_curve
 from senbetsu.errors import UserError
-from senbetsu.messages import Answer, MessageError, RecipeRequest, Request, StateRequest, encode_request
+from senbetsu.messages import MessageError
 from senbetsu.program import EXIT_FAULT, EXIT_OK, parser, run, set_up_logging, settings_of
+from senbetsu.requests import Answer, RecipeRequest, Request, StateRequest, encode_request
 from senbetsu.sockets import connect
 
 

@@ -221,6 +221,19 @@ def read_object(payload: bytes) -> dict[str, Any]:
     return document
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def write_object(document: Mapping[str, Any]) -> bytes:
+    """One object's JSON, UTF-8; a number that is not finite is null."""
+    return _ENCODER.encode(
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in document.items()
+        }
+    ).encode()
+
+
 def _no_number(constant: str) -> float:
     raise ValueError(f"{constant} is no number")
 

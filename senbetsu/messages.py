@@ -1,35 +1,32 @@
-"""What travels over ZeroMQ: results, heartbeats, states, and the requests that a client may make.
+"""What the daemon publishes over ZeroMQ: results, heartbeats and states. What it is asked: senbetsu.requests.
 
 A published message has two frames, the topic and one JSON object (UTF-8; a number that is not finite is null).
 Result topics end in a dot after the camera's name, so that a subscription to `cam1` does not match `cam10`.
 Decoding checks every field: what does not fit raises `MessageError`, and whoever hears it rejects the part.
 
-The types here are the contract: docs/contract.md and docs/contract.schema.json are generated from them. Its version is
-`SCHEMA.MINOR`. A field that is added raises the minor number: who does not know it ignores it. What would be read
-wrongly by who does not know of it raises `SCHEMA`, which is in every published message: another number is refused.
+The types here and there are the contract: docs/contract.md and docs/contract.schema.json are generated from them. Its
+version is `SCHEMA.MINOR`. A field that is added raises the minor number: who does not know it ignores it. What would be
+read wrongly by who does not know of it raises `SCHEMA`, which is in every published message: another number is refused.
 """
 
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 from senbetsu.message_fields import (
     EPOCH_LIMIT,
     NANOSECONDS,
     Boolean,
-    Field,
     Integer,
     Member,
     MessageError,
     Number,
-    Objects,
     Text,
     fields_of,
     read_fields,
     read_object,
     told,
+    write_object,
 )
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
@@ -49,13 +46,13 @@ MAX_RUN = 65535
 
 _SCHEMA = told("major version of this contract; another number is refused", Integer(SCHEMA, SCHEMA))
 _INSTANCE = told("the line's name, from its config", Text())
-_EPOCH = told("one start of the daemon; a later start has a greater number", Integer(1))
+OF_EPOCH = told("one start of the daemon; a later start has a greater number", Integer(1))
 _SEQ = told("number of the newest result of this epoch, 0 if there was none", Integer())
 _SENT = told("when it was sent: nanoseconds, CLOCK_MONOTONIC", Integer(0, NANOSECONDS))
 _BOOT = told("one start of the operating system: monotonic times of another are not to be compared", Text())
-_GATE = told("the gate that the part goes to", Text())
-_PART = told("the PLC's own number of the part", Integer(0, 0xFFFF_FFFF, optional=True))
-_RUN = told(
+OF_GATE = told("the gate that the part goes to", Text())
+OF_PART = told("the PLC's own number of the part", Integer(0, 0xFFFF_FFFF, optional=True))
+OF_RUN = told(
     "run of the gate in which the trigger was announced; null if the request named none",
     Integer(1, MAX_RUN, optional=True),
     since=1,
@@ -74,15 +71,15 @@ class Result:
 
     schema: int = field(default=SCHEMA, metadata=_SCHEMA)
     instance: str = field(metadata=_INSTANCE)
-    epoch: int = field(metadata=_EPOCH)
+    epoch: int = field(metadata=OF_EPOCH)
     seq: int = field(metadata=told("number of the result, from 1, one more with each result of the epoch", Integer(1)))
     reject_seq: int = field(metadata=told("rejects of the epoch so far, for who hears those alone", Integer()))
-    gate: str = field(metadata=_GATE)
-    run: int | None = field(default=None, metadata=_RUN)
+    gate: str = field(metadata=OF_GATE)
+    run: int | None = field(default=None, metadata=OF_RUN)
     trigger: int | None = field(
         metadata=told("number of the part's trigger; null in free run", Integer(0, TRIGGER_MODULUS - 1, optional=True))
     )
-    part_id: int | None = field(metadata=_PART)
+    part_id: int | None = field(metadata=OF_PART)
     camera: str = field(metadata=told("the camera that looked", Text()))
     frame_id: int | None = field(
         metadata=told("number of the camera's frame; null without one", Integer(optional=True))
@@ -137,7 +134,7 @@ class Heartbeat:
 
     schema: int = field(default=SCHEMA, metadata=_SCHEMA)
     instance: str = field(metadata=_INSTANCE)
-    epoch: int = field(metadata=_EPOCH)
+    epoch: int = field(metadata=OF_EPOCH)
     seq: int = field(metadata=_SEQ)
     counter: int = field(metadata=told("one more with each heartbeat", Integer()))
     state: State = field(metadata=told("the daemon's state", Member(State)))
@@ -152,7 +149,7 @@ class StateChange:
 
     schema: int = field(default=SCHEMA, metadata=_SCHEMA)
     instance: str = field(metadata=_INSTANCE)
-    epoch: int = field(metadata=_EPOCH)
+    epoch: int = field(metadata=OF_EPOCH)
     seq: int = field(metadata=_SEQ)
     state: State = field(metadata=told("the daemon's state", Member(State)))
     detail: str = field(metadata=told("why, for people", Text()))
@@ -160,75 +157,7 @@ class StateChange:
     sent_at_ns: int = field(metadata=_SENT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerRequest:
-    """Announce one part: every look that the gate expects of it gets exactly one result."""
-
-    gate: str = field(metadata=_GATE)
-    run: int | None = field(default=None, metadata=_RUN)
-    trigger: int = field(metadata=told("number of the part's trigger", Integer(0, TRIGGER_MODULUS - 1)))
-    part_id: int | None = field(metadata=_PART)
-    deadline_ms: float = field(
-        metadata=told("from now to the verdict, milliseconds", Number(or_nan=False, over=0, most=60_000))
-    )
-    recipe: int | None = field(
-        default=None,
-        metadata=told(
-            "number of the recipe that has to judge it: if another is active, the trigger is refused with RECIPE; null: "
-            "whichever is active",
-            Integer(1, 65535, optional=True),
-            since=2,
-        ),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayRequest:
-    """Ask again for the results of `epoch` with a `seq` greater than `after`."""
-
-    epoch: int = field(metadata=_EPOCH)
-    after: int = field(metadata=told("the newest result that is not asked for", Integer()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AckRequest:
-    """Every result of `epoch` up to and including `seq` has been taken over."""
-
-    epoch: int = field(metadata=_EPOCH)
-    seq: int = field(metadata=told("the newest result that was taken over, with all before it", Integer()))
-
-
-@dataclass(frozen=True, slots=True)
-class StateRequest:
-    """Ask for a snapshot of the daemon: what who comes late has to know."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipeRequest:
-    """Change the active recipe, by name or by number (since 1.2). The answer comes when it judges, or could not be loaded."""
-
-    name: str | None = field(default=None, metadata=told("the recipe's name", Text(optional=True)))
-    number: int | None = field(default=None, metadata=told("the recipe's number", Integer(1, 65535, optional=True)))
-
-    def __post_init__(self) -> None:
-        if (self.name is None) == (self.number is None):
-            raise MessageError("expected either name or number of a recipe")
-
-
-Request = TriggerRequest | ReplayRequest | AckRequest | StateRequest | RecipeRequest
 Published = Result | Heartbeat | StateChange
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return _ENCODER.encode(
-        {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in document.items()
-        }
-    ).encode()
 
 
 def encode(message: Published) -> tuple[bytes, bytes]:
@@ -246,7 +175,7 @@ def encode(message: Published) -> tuple[bytes, bytes]:
         case StateChange():
             topic = TOPIC_STATE
             document["state"] = message.state.name
-    return topic.encode(), _json(document)
+    return topic.encode(), write_object(document)
 
 
 def decode_result(payload: bytes | Mapping[str, Any]) -> Result:
@@ -267,133 +196,6 @@ def decode_heartbeat(payload: bytes) -> Heartbeat:
 def decode_state(payload: bytes) -> StateChange:
     """Read one state change's JSON frame. Raises MessageError where it does not fit."""
     return StateChange(**read_fields(StateChange, read_object(payload)))
-
-
-OPERATIONS: dict[str, type[Request]] = {
-    "trigger": TriggerRequest,
-    "replay": ReplayRequest,
-    "ack": AckRequest,
-    "state": StateRequest,
-    "recipe": RecipeRequest,
-}
-_NAMES = {kind: name for name, kind in OPERATIONS.items()}
-
-
-def decode_request(payload: bytes) -> Request:
-    """Read one request. Raises MessageError, whose text is the answer's `error`."""
-    document = read_object(payload)
-    name = str(Text().read("op", document.get("op")))
-    if name not in OPERATIONS:
-        raise MessageError(f"op: {name[:60]!r} is not one of {', '.join(OPERATIONS)}")
-    kind = OPERATIONS[name]
-    return kind(**read_fields(kind, document, may_lack=True))
-
-
-def encode_request(request: Request) -> bytes:
-    """The JSON of one request."""
-    return _json({"op": _NAMES[type(request)], **asdict(request)})
-
-
-ANSWERS: dict[str, tuple[Field, ...]] = {
-    "trigger": (
-        Field("gate", Text(), "as asked"),
-        Field("trigger", Integer(0, TRIGGER_MODULUS - 1), "as asked"),
-        Field("epoch", Integer(1), "the daemon's epoch"),
-        Field(
-            "looks",
-            Objects(
-                {
-                    "type": "object",
-                    "properties": {"camera": {"type": "string"}, "items": {"type": "integer"}},
-                    "required": ["camera", "items"],
-                }
-            ),
-            "the looks to expect: `camera` and how many `items` each",
-        ),
-    ),
-    "replay": (
-        Field("epoch", Integer(1), "as asked"),
-        Field("first", Integer(1, optional=True), "seq of the first result in `results`; null if there is none"),
-        Field("last", Integer(1, optional=True), "seq of the last one"),
-        Field("newest", Integer(), "seq of the newest result there is: if `last` is less, ask again after `last`"),
-        Field("lost", Integer(), "results after `after` that are kept no longer"),
-        Field("results", Objects("Result"), "as they were published, in order, at most 256"),
-    ),
-    "ack": (
-        Field("epoch", Integer(1), "as asked"),
-        Field("seq", Integer(), "the newest result that was acknowledged"),
-    ),
-    "state": (
-        Field("schema", Integer(SCHEMA, SCHEMA), "major version of this contract"),
-        Field("minor", Integer(), "minor version of this contract"),
-        Field("instance", Text(), "the line's name"),
-        Field("epoch", Integer(1), "the daemon's epoch"),
-        Field("seq", Integer(), "newest result"),
-        Field("oldest", Integer(optional=True), "oldest result that a replay can bring; null if there is none"),
-        Field("reject_seq", Integer(), "rejects so far"),
-        Field("acknowledged", Integer(), "newest result that was acknowledged"),
-        Field("state", Member(State), "the daemon's state"),
-        Field("detail", Text(), "why, for people"),
-        Field("recipe", Integer(0, 65535), "the active recipe"),
-        Field("model_sha256", Text(), "what measures"),
-        Field("profile_sha256", Text(), "what judges"),
-    ),
-    "recipe": (
-        Field("name", Text(), "the active recipe's name"),
-        Field("recipe", Integer(0, 65535), "its number"),
-        Field("model_sha256", Text(), "what measures"),
-        Field("profile_sha256", Text(), "what judges"),
-    ),
-}
-"""Beside `ok` true and `op`. Not ok: `error` for people; for a trigger also gate, trigger and the reason's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the daemon says to a request: `ok`, the `op` it answers, and what belongs to it in `body` (see ANSWERS)."""
-
-    ok: bool
-    op: str
-    body: dict[str, Any]
-
-    def encode(self) -> bytes:
-        """One JSON object, `ok` and `op` first."""
-        return _json({"ok": self.ok, "op": self.op, **self.body})
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Self:
-        """Raises MessageError where `ok` or `op` is missing, or what belongs to an `ok` does not fit."""
-        document = read_object(payload)
-        ok = Boolean().read("ok", document.pop("ok", None))
-        op = str(Text().read("op", document.pop("op", None)))
-        return cls(ok, op, document)
-
-    def field(self, name: str) -> Any:
-        """One field of the body of an answer that is ok. Raises MessageError where it is missing or does not fit."""
-        kind = next(field.kind for field in ANSWERS[self.op] if field.name == name)
-        return kind.read(name, self.body.get(name))
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayAnswer:
-    """The answer to a replay, made of results as they were published: nothing is read or written anew."""
-
-    epoch: int
-    first: int
-    lost: int
-    newest: int
-    payloads: list[bytes]
-
-    def encode(self) -> bytes:
-        """As `Answer.encode`."""
-        count = len(self.payloads)
-        head = _json(
-            {
-                "ok": True, "op": "replay", "epoch": self.epoch, "first": self.first if count else None,
-                "last": self.first + count - 1 if count else None, "newest": self.newest, "lost": self.lost,
-            }
-        )  # fmt: skip
-        return head[:-1] + b',"results":[' + b",".join(self.payloads) + b"]}"
 
 
 RESULT_FIELDS: tuple[str, ...] = tuple(field.name for field in fields_of(Result))

@@ -1,4 +1,7 @@
-"""A camera that replays pictures, or a video, at a set rate or at each trigger. Its results are marked simulated."""
+"""A camera that replays pictures, or a video, at a set rate or at each trigger. Its results are marked simulated.
+
+Grey pictures come as grey frames, as from a Mono8 camera.
+"""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from senbetsu.camera.interface import CameraFault, CameraSettings, EndOfFrames, Frame
 from senbetsu.config import CameraSection
 from senbetsu.errors import ImageError, UserError
-from senbetsu.images import VIDEO_SUFFIXES, find_images, read_image
+from senbetsu.images import VIDEO_SUFFIXES, decode_image, find_images, read_bytes
 
 Picture = NDArray[np.uint8]
 DEFAULT_RATE_HZ = 10.0
@@ -50,7 +53,7 @@ class FolderCamera:
         while True:
             for path in paths:
                 try:
-                    yield read_image(path), None
+                    yield decode_image(read_bytes(path), str(path), keep_grey=True), None
                 except ImageError as error:
                     yield None, str(error)
             if not self._loop:

@@ -5,8 +5,9 @@ import math
 from dataclasses import dataclass, field
 
 from bridge.contract import GateContract, GateSettings
-from senbetsu.messages import Result, TriggerRequest
+from senbetsu.messages import Result
 from senbetsu.registers import Control, PlcWrite, SlotView, Window, decode_window
+from senbetsu.requests import TriggerRequest
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
 

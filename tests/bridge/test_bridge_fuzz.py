@@ -9,7 +9,8 @@ import pytest
 from noise import modbus_streams, send, value, zmtp_streams
 from test_bridge_process import Setup, StandInDaemon, setup, wait_for
 
-from senbetsu.messages import TriggerRequest, encode
+from senbetsu.messages import encode
+from senbetsu.requests import TriggerRequest
 
 assert setup
 

@@ -17,8 +17,9 @@ import zmq
 from contract_rig import Rig
 from pymodbus.client import ModbusTcpClient
 
-from senbetsu.messages import Answer, Heartbeat, ReplayRequest, Result, TriggerRequest, decode_request, encode
+from senbetsu.messages import Heartbeat, Result, encode
 from senbetsu.registers import Control, PlcWrite, Window, decode_window
+from senbetsu.requests import Answer, ReplayRequest, TriggerRequest, decode_request
 from senbetsu.states import State
 from senbetsu.verdict import Reason
 

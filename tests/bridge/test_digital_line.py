@@ -12,8 +12,8 @@ from bridge.protocols import digital_line
 from bridge.table import GateTable
 from senbetsu.config import Config, DigitalSection, load_config
 from senbetsu.errors import UserError
-from senbetsu.messages import TriggerRequest
 from senbetsu.registers import Control, PlcWrite
+from senbetsu.requests import TriggerRequest
 from senbetsu.verdict import Reason
 
 

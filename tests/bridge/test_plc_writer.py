@@ -22,8 +22,8 @@ from bridge.plc_writer import PlcLinkError, PlcMemory, PlcWriter
 from bridge.s7_memory import S7Memory
 from bridge.table import GateTable
 from senbetsu.config import PlcClientSection
-from senbetsu.messages import TriggerRequest
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, Control, PlcWrite, decode_window
+from senbetsu.requests import TriggerRequest
 from senbetsu.verdict import Reason
 from simulated_plc.plc import SimulatedPlc
 

@@ -8,8 +8,9 @@ from contract_rig import Rig
 from pymodbus.client import ModbusTcpClient
 from test_bridge_process import Plc, Setup, StandInDaemon, setup, wait_for
 
-from senbetsu.messages import TriggerRequest, encode
+from senbetsu.messages import encode
 from senbetsu.registers import Window, decode_window
+from senbetsu.requests import TriggerRequest
 from senbetsu.verdict import Reason
 
 assert setup

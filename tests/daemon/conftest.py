@@ -16,19 +16,8 @@ import numpy as np
 import pytest
 import zmq
 
-from senbetsu.messages import (
-    Answer,
-    Heartbeat,
-    Request,
-    Result,
-    StateChange,
-    StateRequest,
-    TriggerRequest,
-    decode_heartbeat,
-    decode_result,
-    decode_state,
-    encode_request,
-)
+from senbetsu.messages import Heartbeat, Result, StateChange, decode_heartbeat, decode_result, decode_state
+from senbetsu.requests import Answer, Request, StateRequest, TriggerRequest, encode_request
 
 LAUNCHER = Path(__file__).with_name("stand_in_engine.py")
 PATIENCE_S = 90.0

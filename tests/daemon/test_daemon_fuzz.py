@@ -7,7 +7,8 @@ from typing import Any
 import zmq
 from noise import requests, send, zmtp_streams
 
-from senbetsu.messages import Answer, MessageError
+from senbetsu.messages import MessageError
+from senbetsu.requests import Answer
 from senbetsu.verdict import Reason
 
 PASSES = 50

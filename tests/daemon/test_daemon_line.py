@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import zmq
 
-from senbetsu.messages import AckRequest, Answer, ReplayRequest, Result, StateRequest, decode_result, encode_request
+from senbetsu.messages import Result, decode_result
 from senbetsu.metrics import DAEMON_METRICS
+from senbetsu.requests import AckRequest, Answer, ReplayRequest, StateRequest, encode_request
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
 

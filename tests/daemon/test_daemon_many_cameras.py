@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from senbetsu.messages import StateRequest
+from senbetsu.requests import StateRequest
 from senbetsu.verdict import Reason
 
 RATES_HZ = (4, 7, 11, 16, 22, 29, 37, 2000)

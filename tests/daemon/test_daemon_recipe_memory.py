@@ -20,8 +20,8 @@ from daemon.recipes import Recipes, RecipeSource
 from senbetsu.config import Config, read_settings
 from senbetsu.engine import Lane, Scores
 from senbetsu.judge import Judge
-from senbetsu.messages import RecipeRequest
 from senbetsu.metrics import DAEMON_METRICS, Metrics
+from senbetsu.requests import RecipeRequest
 from senbetsu.verdict import Reason
 
 FAR_NS = 1 << 62

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from senbetsu.messages import Answer, RecipeRequest, Result
+from senbetsu.messages import Result
+from senbetsu.requests import Answer, RecipeRequest
 from senbetsu.verdict import Reason
 
 Start = Any

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.sequence import Sequence
 from daemon.replay import BYTES_A_RESULT, REPLAY_CHUNK, ReplayRing
-from senbetsu.messages import Answer, ReplayAnswer
+from senbetsu.requests import Answer, ReplayAnswer
 
 ROOT = Path(__file__).resolve().parents[2]
 

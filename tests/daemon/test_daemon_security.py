@@ -12,8 +12,8 @@ import zmq
 import zmq.auth
 from pymodbus.client import ModbusTcpClient
 
-from senbetsu.messages import StateRequest, encode_request
 from senbetsu.registers import decode_window
+from senbetsu.requests import StateRequest, encode_request
 from senbetsu.states import State
 
 PASSES = 50

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import zmq
 
-from senbetsu.messages import AckRequest, ReplayRequest, StateRequest, TriggerRequest, encode_request
+from senbetsu.requests import AckRequest, ReplayRequest, StateRequest, TriggerRequest, encode_request
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "contract.schema.json").read_text(encoding="utf-8"))

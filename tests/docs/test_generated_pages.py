@@ -14,17 +14,8 @@ from faults.table import FAULTS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from senbetsu.messages import (
-    MessageError,
-    Result,
-    TriggerRequest,
-    decode_heartbeat,
-    decode_request,
-    decode_result,
-    decode_state,
-    encode,
-    encode_request,
-)
+from senbetsu.messages import MessageError, Result, decode_heartbeat, decode_result, decode_state, encode
+from senbetsu.requests import TriggerRequest, decode_request, encode_request
 from senbetsu.sockets import SOCKETS
 from senbetsu.verdict import Reason, Verdict
 

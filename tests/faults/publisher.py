@@ -10,7 +10,8 @@ from typing import Any
 import zmq
 from faults.scene import GOOD, Scene
 
-from senbetsu.messages import Answer, Heartbeat, ReplayRequest, Result, TriggerRequest, decode_request, encode
+from senbetsu.messages import Heartbeat, Result, encode
+from senbetsu.requests import Answer, ReplayRequest, TriggerRequest, decode_request
 from senbetsu.states import State
 from senbetsu.verdict import Reason, Verdict
 

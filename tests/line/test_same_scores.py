@@ -6,7 +6,8 @@ import pytest
 import zmq
 
 from senbetsu.images import find_images
-from senbetsu.messages import TriggerRequest, decode_result, encode_request
+from senbetsu.messages import decode_result
+from senbetsu.requests import TriggerRequest, encode_request
 
 
 def test_score_and_daemon_agree_on_every_picture(rig, senbetsu, line) -> None:

@@ -15,8 +15,8 @@ from structured_text import Array, Instance, Program, load
 from bridge.plc_writer import PlcWriter
 from bridge.table import GateTable
 from senbetsu.gate_rule import Cell, why_shut
-from senbetsu.messages import TriggerRequest
 from senbetsu.registers import Header, Slot, decode_window, decode_write, input_registers
+from senbetsu.requests import TriggerRequest
 from senbetsu.verdict import Reason
 
 TEXT = (Path(__file__).parents[2] / "docs/plc/gate.st").read_text()

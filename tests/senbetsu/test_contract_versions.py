@@ -16,11 +16,10 @@ from senbetsu.messages import (
     Result,
     StateChange,
     decode_heartbeat,
-    decode_request,
     decode_result,
     decode_state,
-    encode_request,
 )
+from senbetsu.requests import decode_request, encode_request
 
 DECODE: dict[str, Any] = {
     "result": decode_result,

@@ -10,20 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from senbetsu.messages import (
-    AckRequest,
-    Answer,
     Heartbeat,
     MessageError,
-    ReplayRequest,
     Result,
     StateChange,
-    StateRequest,
-    TriggerRequest,
     decode_heartbeat,
-    decode_request,
     decode_result,
     decode_state,
     encode,
+)
+from senbetsu.requests import (
+    AckRequest,
+    Answer,
+    ReplayRequest,
+    StateRequest,
+    TriggerRequest,
+    decode_request,
     encode_request,
 )
 from senbetsu.states import State

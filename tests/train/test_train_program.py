@@ -212,7 +212,7 @@ def test_with_damage_as_the_other_label_one_kind_is_enough_for_quadruplets(
     shutil.copytree(line.train_defects / "hole", one / "hole")
     done = senbetsu(
         "train", "--normal", line.train_normal, "--defects", one, "--artifacts", tmp_path / "artifacts",
-        "--loss", "quadruplet", "--teach-damage", *quick,
+        "--loss", "quadruplet", "--teach-damage", "--steps", 60, *quick,
     )  # fmt: skip
     assert done.status == 0, done.stderr
     document = json.loads((tmp_path / "artifacts/embedding.json").read_text())

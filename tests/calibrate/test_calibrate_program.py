@@ -105,7 +105,7 @@ def test_eight_parts_that_were_trained_on_give_a_helpful_and_honest_message(
     for path in sorted(line.train_normal.iterdir())[:8]:
         shutil.copy(path, few)
     assert senbetsu("train", "--normal", few, "--artifacts", tmp_path / "a", *quick).status == 0
-    done = senbetsu("calibrate", "--normal", few, "--artifacts", tmp_path / "a", "--set", "engine.kind=torch")
+    done = senbetsu("calibrate", "--normal", few, "--artifacts", tmp_path / "a")
     assert done.status == 0, done.stderr
     assert "8 normal parts support no better claim than 22.3 % expected" in done.stderr
     assert "for 1 % show 99 more" in done.stderr

@@ -1,4 +1,4 @@
-"""Writes docs/faults.md from benchmarks/results/faults.json, what `make test-faults` measured."""
+"""Writes docs/faults.md from benchmarks/results: faults.json, kills.json, soak.json and results_through.json."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-MEASURED = DOCS.parent / "benchmarks/results/faults.json"
+RESULTS = DOCS.parent / "benchmarks/results"
+Figures = Mapping[str, Any]
 
 HEAD = """# What the line does when something breaks
 
@@ -28,9 +29,54 @@ one. A program that ends is started again, as systemd does it.
 """
 
 
-def page(measured: Mapping[str, Any]) -> str:
+def where(figures: Figures) -> str:
+    """What it was measured on."""
+    conditions = figures["conditions"]
+    return f"{conditions['cores']} cores of an {conditions['cpu']}, {conditions['date']}, load average {figures['load_average']}."
+
+
+def killed(kills: Figures) -> str:
+    """Many at random."""
+    return (
+        f"- **{kills['reached']} kills, stops and cuts at random** (`benchmarks/kills.py`), {kills['parts_hz']:.0f} parts/s for "
+        f"{kills['seconds']} s: "
+        + ", ".join(f"{count} x {what}" for what, count in kills["kinds"].items())
+        + f". {kills['windows_held_against_the_model']} readings of the registers were held against a model of the contract: "
+        f"{len(kills['violations'])} violations; {kills['parts']} parts, {kills['opened']} passed, {kills['lost']} lost, "
+        f"{kills['wrongly_passed']} wrongly passed. {where(kills)}"
+    )
+
+
+def soaked(soak: Figures) -> str:
+    """Hours."""
+    books = soak["reconciled"]
+    slopes = ", ".join(
+        f"{name} {some['resident_slope_mib_per_hour']:+.2f} MiB an hour, {some['descriptors_settled']} descriptors at first and "
+        f"{some['descriptors_last']} in the end"
+        for name, some in soak["growth"].items()
+    )
+    return (
+        f"- **Hours of load with random faults** (`make soak`): {soak['hours']:.1f} h, {soak['parts_hz']} parts/s, "
+        f"{sum(soak['faults'].values())} faults. Of {books['parts']} parts {soak['opened']} passed, {soak['wrongly_passed']} wrongly; "
+        f"{soak['lost']} lost, {books['unaccounted']} triggers without a decision in the journal, beside "
+        f"{books['lost_with_the_last_batch_of_a_kill']} of the last second before a kill of the bridge. Growth after ten minutes: "
+        f"{slopes}. {where(soak)}"
+    )
+
+
+def counted(through: Figures) -> str:
+    """A million."""
+    journal = through["journal"]
+    return (
+        f"- **{through['results']} results through PUB, bridge, journal and registers** (`benchmarks/results_through.py`): "
+        f"{through['results_per_s']} a second; {len(through['slots_that_were_wrong'])} slots wrong, {journal['results']} results and "
+        f"{journal['decisions']} decisions of {through['parts']} parts in the journal, {journal['wrong']} wrong, {journal['gaps']} gaps. "
+        f"{where(through)}"
+    )
+
+
+def page(measured: Figures, kills: Figures, soak: Figures, through: Figures) -> str:
     """docs/faults.md"""
-    conditions = measured["conditions"]
     rows = [
         "| fault | what the line does | kept out for | time until the gate is safe | parts | lost | wrongly passed | good parts rejected |",
         "|---|---|---|---|---|---|---|---|",
@@ -42,13 +88,17 @@ def page(measured: Mapping[str, Any]) -> str:
             f"| {row['name']} | {row['does']} | {reasons} | {safe} | {row['parts']} | {row['lost']} | {row['wrongly_passed']} | "
             f"{row['good_rejected']} |"
         )
-    where = f"{conditions['cores']} cores of an {conditions['cpu']}, {conditions['date']}, load average {measured['load_average']}."
-    return f"{HEAD}\n" + "\n".join(rows) + f"\n\n{where}\n"
+    many = [killed(kills), soaked(soak), counted(through)]
+    return f"{HEAD}\n" + "\n".join(rows) + f"\n\n{where(measured)}\n\n## Many of them\n\n" + "\n".join(many) + "\n"
 
 
 def pages() -> dict[Path, str]:
     """The page and what belongs into it."""
-    return {DOCS / "faults.md": page(json.loads(MEASURED.read_text(encoding="utf-8")))}
+    measured = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("faults", "kills", "soak", "results_through")
+    )
+    return {DOCS / "faults.md": page(*measured)}
 
 
 if __name__ == "__main__":

@@ -40,8 +40,9 @@ SOFT = """
 that the PLC hears of a part even where the daemon takes all that it can get). The kernel keeps back a share of the time for all
 others (`/proc/sys/kernel/sched_rt_runtime_us`, 95 % by default); without that limit the daemon does not start. The systemd units
 allow it (`LimitRTPRIO`), the config asks for it; where it is refused the program ends and says what to set. A recipe is loaded
-without it. It is off as delivered: a PC that inspects and does nothing else has no need of it, and at an overload on all cores
-everything else on the PC is left with what the kernel keeps back.
+without it. It is off as delivered, since a program that is started by hand may not ask for it, and at an overload on all cores
+everything else on the PC is left with what the kernel keeps back. **On a PC that is there for the line, started by the units,
+set it to 40**: even where nothing else runs the longest waits become a third (below).
 
 What each means is worth, by itself: `benchmarks/realtime.py`, {rate_hz:.0f} parts/s, {turns} turns of {seconds:.0f} s each; times from
 the trigger's receipt to the decision, median of the turns (and the least and largest p99 of a turn). *Busy programs*: one without
@@ -191,7 +192,12 @@ def pages() -> dict[Path, str]:
         LEFT_OUT, BARS,
     ]  # fmt: skip
     # `bench` runs of before parts were judged side by side say nothing about it.
-    for name, told in (("steady_rate", steady), ("overload", overload), ("bench", carried)):
+    for name, told in (
+        ("steady_rate", steady),
+        ("steady_rate_none", steady),
+        ("overload", overload),
+        ("bench", carried),
+    ):
         if "at_the_same_time" in measured.get(name, {}).get("conditions", {}):
             parts.append(told(measured[name]))
     return {

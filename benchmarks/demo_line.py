@@ -51,7 +51,7 @@ def make_demo() -> None:
 
 
 @contextmanager
-def demo_line(settings: Mapping[str, object] | None = None, artefacts: Path = ARTIFACTS) -> Iterator[DemoLine]:
+def demo_line(settings: Mapping[str, object] | None = None) -> Iterator[DemoLine]:
     """Both are ready inside; the demo is run first where it has not been. `settings` by dotted name, as `--set` takes them."""
     make_demo()
     with tempfile.TemporaryDirectory() as temporary:
@@ -62,7 +62,7 @@ def demo_line(settings: Mapping[str, object] | None = None, artefacts: Path = AR
             "bridge.subscribe": publish, "bridge.request": request, "bridge.modbus_port": line.modbus,
             "bridge.metrics_port": 0, "bridge.state_dir": temporary, "cameras.0.loop": "true",
         }  # fmt: skip
-        flags = ["--config", "config.toml", "--artifacts", str(artefacts)]
+        flags = ["--config", "config.toml", "--artifacts", str(ARTIFACTS)]
         for key, value in {**own, **(settings or {})}.items():
             flags += ["--set", f"{key}={value}"]
         line.services.update({name: Service(name, *flags) for name in ("daemon", "bridge")})

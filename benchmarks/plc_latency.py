@@ -1,7 +1,7 @@
 """Trigger written by a Modbus client -> verdict readable in its slot, with the real engine, 50 parts/s.
 
 Daemon (demo's artefacts and cells), bridge and this client, pymodbus, are processes on this PC. The cells are stored
-without compression here: no camera of a line delivers its frames otherwise, and unpacking the next one takes a core
+without compression here: a machine-vision camera delivers pixels, and unpacking the next picture takes a core
 meanwhile. The client writes holding 0-11, then reads registers 20-143 without a pause until the part's slot is VALID: the
 time from before the write to after that reading. Then it waits for the next part's turn, still reading.
 `engine_ms` is what the daemon's own metric says of the same

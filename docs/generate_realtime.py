@@ -41,8 +41,8 @@ that the PLC hears of a part even where the daemon takes all that it can get). T
 others (`/proc/sys/kernel/sched_rt_runtime_us`, 95 % by default); without that limit the daemon does not start. The systemd units
 allow it (`LimitRTPRIO`), the config asks for it; where it is refused the program ends and says what to set. A recipe is loaded
 without it. It is off as delivered, since a program that is started by hand may not ask for it, and at an overload on all cores
-everything else on the PC is left with what the kernel keeps back. **On a PC that is there for the line, started by the units,
-set it to 40**: even where nothing else runs the longest waits become a third (below).
+everything else on the PC is left with what the kernel keeps back: a subscriber on the same PC hears late then (below). On a PC
+that is there for the line, started by the units, set it to 40: even where nothing else runs p99 is far lower (below).
 
 What each means is worth, by itself: `benchmarks/realtime.py`, {rate_hz:.0f} parts/s, {turns} turns of {seconds:.0f} s each; times from
 the trigger's receipt to the decision, median of the turns (and the least and largest p99 of a turn). *Busy programs*: one without
@@ -125,13 +125,17 @@ def changes(figures: Figures) -> str:
     )
 
 
+def asked(command: str, figures: Figures) -> str:
+    """With the priority that it was called with, if with one."""
+    priority = figures["conditions"].get("fifo_priority", 0)
+    return f"{command} --set realtime.fifo_priority={priority}" if priority else command
+
+
 def steady(figures: Figures) -> str:
     """Parts at an even rate."""
     load, before, after = figures["load"], figures["one_part_before"], figures["one_part_after"]
-    priority = figures["conditions"].get("fifo_priority", 0)
-    asked = f"bench --rate 100 --set realtime.fifo_priority={priority}" if priority else "bench --rate 100"
     return (
-        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`{asked}`): "
+        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`{asked('bench --rate 100', figures)}`): "
         f"trigger to result at a subscriber p50 {load['p50_ms']:.1f}, p99 {load['p99_ms']:.1f}, at most {load['max_ms']:.0f} ms; "
         f"{load['without_result']} of {load['parts']} without a result. One part in the engine alone, before and after: p99 "
         f"{before['p99_ms']:.1f} and {after['p99_ms']:.1f} ms: {figures['p99_to_engine_p99_ratio']:.2f} times (bar: 2)."
@@ -154,10 +158,12 @@ def carried(figures: Figures) -> str:
     """Beside a bare loop."""
     bare, daemon = figures["bare"], figures["daemon"]["parts_per_s"]
     one_loop = 1e3 / bare["one_part_before"]["p50_ms"]
+    most = figures["loads"][-1]
     return (
-        f"- **Parts a second** (`bench`): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
+        f"- **Parts a second** (`{asked('bench', figures)}`): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
         f"the cores, {bare['parts_per_s']:.0f}: {figures['daemon_to_bare_ratio']:.2f} of it (bar: .95). One bare loop that judges one "
-        f"part after the other on all cores: {one_loop:.0f}."
+        f"part after the other on all cores: {one_loop:.0f}. At {most['load']:.0f} times that for {figures['conditions']['seconds_each']:.0f} s: p99 "
+        f"{most['daemon_p99_ms']:.0f} ms at the daemon, {most['p99_ms']:.0f} ms at the subscriber."
     )
 
 
@@ -166,9 +172,9 @@ def to_the_plc(figures: Figures) -> Iterator[str]:
     yield (
         f"\n## To the PLC and back\n\n`benchmarks/plc_latency.py`, {figures['rate_hz']} parts/s for {figures['seconds']} s a row: a "
         "Modbus client writes a trigger, and reads without a pause until the verdict is in its slot; client, bridge and daemon share "
-        "this PC. *Engine* is the engine's own time for a part in the same run, *bridge* what is neither camera nor engine. The "
-        f"least that is published elsewhere for this way, of a PC of another kind at 10 parts/s, is {figures['anchor_p99_ms']} ms "
-        f"(p99). {where(figures)}\n"
+        "this PC. *Engine* is the engine's own time for a part in the same run, *bridge* what is neither camera nor engine. One "
+        f"figure is published elsewhere for this way, of a PC of another kind at 10 parts/s: {figures['anchor_p99_ms']} ms (p99). "
+        f"{where(figures)}\n"
     )
     yield "| priority | engine's threads | p50, ms | p99, ms | p99.9, ms | engine p50, ms | engine p99, ms | bridge p50, ms | bridge p99, ms |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -196,6 +202,7 @@ def pages() -> dict[Path, str]:
         ("steady_rate", steady),
         ("steady_rate_none", steady),
         ("overload", overload),
+        ("bench_fifo", carried),
         ("bench", carried),
     ):
         if "at_the_same_time" in measured.get(name, {}).get("conditions", {}):

@@ -51,7 +51,7 @@ class Box:
 
 
 class Segmenter:
-    """Frames in, boxes of what lies on the belt out. All frames are of one size and kind."""
+    """Frames in, boxes of what lies on the belt out. All frames are of one size; grey and colour are compared as colour."""
 
     def __init__(self, difference: int, least_area: int, background: NDArray[np.uint8] | None = None) -> None:
         """`difference`: grey levels, in the colour where it is largest. `least_area`: square pixels of the frame."""
@@ -66,7 +66,8 @@ class Segmenter:
         self._scale = max(1.0, max(height, width) / LONG_SIDE)
         size = (max(1, round(width / self._scale)), max(1, round(height / self._scale)))
         small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return small if small.ndim == 3 else small[:, :, None]
+        # A background kept as a colour picture must serve a grey camera, and a folder may hold both kinds.
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8) if small.ndim == 2 else small
 
     def boxes(self, image: NDArray[np.uint8]) -> list[Box] | None:
         """In pixels of `image`; None while the background is being learned."""

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from bench.line import Load, ResidentMemory
+from bench.line import Load, ResidentMemory, running_line
 from bench.measure import carries, tier
+from senbetsu.config import load_config
 
 KEYS = {
     "daemon_to_bare_ratio", "bare", "daemon", "deadline_ms", "loads", "carries", "conditions", "profile",
@@ -117,3 +118,11 @@ def test_growth_counts_from_when_the_load_has_settled() -> None:
         memory.look(1.3)
     assert memory.growth_mib is not None
     assert memory.growth_mib > 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+def test_the_daemon_runs_at_the_priority_that_the_config_asks_for(line, tmp_path) -> None:
+    config = load_config(None, {"artifacts": line.artifacts, "realtime.fifo_priority": 3})
+    with running_line(tmp_path, config, (64, 64)) as running:
+        pid = running.client._pid
+        assert (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority) == (os.SCHED_FIFO, 3)

@@ -131,3 +131,11 @@ def test_in_free_run_frames_are_due_at_the_rate_and_a_stall_is_not_made_up_for_b
     began_ns = clock.now_ns
     after = [camera.grab(0, clock.now_ns + 10**9) for _ in range(4)]
     assert [frame.exposed_at_ns - began_ns for frame in after if frame] == [n * 20_000_000 for n in range(4)]
+
+
+def test_a_grey_picture_is_a_grey_frame(parts: Path) -> None:
+    write(parts / "0.png", 5, channels=1)
+    camera = FolderCamera(section(parts, rate_hz=1000))
+    camera.open()
+    assert camera.grab(0, SOON_NS).image.shape == (20, 30)
+    assert camera.grab(0, SOON_NS).image.shape == (20, 30, 3)

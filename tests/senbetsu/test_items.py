@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from senbetsu.config import RegionSection
 from senbetsu.items import Belt, BeltPart, cut
+from senbetsu.items.segment import Segmenter
 
 WIDTH, HEIGHT = 480, 200
 MS = 1_000_000
@@ -171,3 +172,13 @@ def test_regions_are_views_and_the_whole_frame_is_one_without_them() -> None:
     assert (second == image[11:20, 22:30]).all()
     assert cut(image, []) == [image]
     assert cut(image, [RegionSection(x=23, y=0, width=8, height=8)]) == [None]
+
+
+@pytest.mark.parametrize("background_is_grey", [True, False])
+@pytest.mark.parametrize("frame_is_grey", [True, False])
+def test_grey_and_colour_serve_each_other(frame_is_grey: bool, background_is_grey: bool) -> None:
+    background, image = np.full((HEIGHT, WIDTH), 40, np.uint8), np.full((HEIGHT, WIDTH), 40, np.uint8)
+    image[20:60, 30:90] = 200
+    segmenter = Segmenter(30, 100, background if background_is_grey else np.dstack([background] * 3))
+    (box,) = segmenter.boxes(image if frame_is_grey else np.dstack([image] * 3)) or ()
+    assert (box.left, box.top, box.right, box.bottom) == pytest.approx((30, 20, 90, 60), abs=4)

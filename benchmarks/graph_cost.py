@@ -29,8 +29,7 @@ class BareBackbone(FeatureNetwork):
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
         """(B, S, S, 3) uint8 -> (B, C)."""
-        x = (images.permute(0, 3, 1, 2).to(torch.float32) - self._mean) / self._std
-        return self.backbone(x)[-1].mean((2, 3))
+        return self.backbone(self.normalised(images))[-1].mean((2, 3))
 
 
 def random_constants(backbone: Backbone) -> ScorerConstants:

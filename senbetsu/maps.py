@@ -5,7 +5,7 @@ Together both halves are the whole: from_maps(network)(MapsNetwork(images)) is n
 
 from collections.abc import Sequence
 
-from torch import Tensor, float32, nn
+from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
 from senbetsu.network import FeatureNetwork
@@ -18,7 +18,7 @@ class MapsNetwork(FeatureNetwork):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        x = (images.permute(0, 3, 1, 2).to(float32) - self._mean) / self._std  # type: ignore[operator]
+        x = self.normalised(images)
         if self.tuned is None:
             return tuple(self.backbone(x))
         frozen, tuned = self.tuned(x)

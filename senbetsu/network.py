@@ -21,7 +21,8 @@ class FeatureNetwork(nn.Module):
         stages = load_backbone(backbone)
         self.tuned = None if backbone.tuned is None else TwoFold(stages, backbone.tuned)
         self.backbone = stages
-        mean, std = (torch.tensor(values[::-1]).view(1, 3, 1, 1) for values in (backbone.mean, backbone.std))
+        # Along a row of pixels: three numbers a pixel would be too few at a time for a CPU's vectors.
+        mean, std = (torch.tensor(values[::-1]).repeat(backbone.input_size) for values in (backbone.mean, backbone.std))
         self.register_buffer("_mean", mean, persistent=False)
         self.register_buffer("_std", std, persistent=False)
         self._compute_dtype = torch.float32
@@ -36,10 +37,14 @@ class FeatureNetwork(nn.Module):
             if module is not None:
                 module.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """images (B, S, S, 3) uint8 BGR -> what the backbone was trained on, (B, 3, S, S) float32, channels last."""
+        rows = images.flatten(2).to(torch.float32)
+        return ((rows - self._mean) / self._std).reshape(images.shape).permute(0, 3, 1, 2)  # type: ignore[operator]
+
     def forward(self, images: Tensor) -> Statistics | tuple[Tensor, ...]:
         """images (B, S, S, 3) uint8 BGR -> statistics of the frozen maps, and (B, 4 M) `learnable` ones of tuned maps."""
-        x = (images.permute(0, 3, 1, 2).to(torch.float32) - self._mean) / self._std  # type: ignore[operator]
-        x = x.to(self._compute_dtype)
+        x = self.normalised(images).to(self._compute_dtype)
         if self.tuned is None:
             measured: Statistics = self.measure([x.float() for x in self.backbone(x)])
             return measured

@@ -51,7 +51,8 @@ class Measure(nn.Module):
     """Feature maps, each (B, C_i, H_i, W_i) from shallow to deep, -> Statistics.
 
     All means are products with fixed matrices, and so are the parts of the variances, as sums of squares of such means:
-    a picture takes few and large steps, which is what costs time where one part is judged at once.
+    a picture takes few and large steps, which is what costs time where one part is judged at once. The matrices stand on
+    the left, so that channels stay last, as backbones leave them, and nothing has to be transposed.
     """
 
     def __init__(self, sizes: Sequence[Size]) -> None:
@@ -70,18 +71,18 @@ class Measure(nn.Module):
         """See the class."""
         context, variances, places = [], [], []
         for group in self._groups:
-            x = torch.cat([maps[number] for number in group], 1).flatten(2)
-            mean = x.mean(2, keepdim=True)
+            x = torch.cat([maps[number] for number in group], 1).permute(0, 2, 3, 1).flatten(1, 2)
+            mean = x.mean(1, keepdim=True)
             centred = x - mean  # E[x^2] - E[x]^2 of centred values: no cancellation when computed in bf16
-            means = centred @ self.get_buffer(f"_means_{group[0]}")
-            variances.append(torch.cat([centred, means], 2).square() @ self.get_buffer(f"_parts_{group[0]}"))
+            means = self.get_buffer(f"_means_{group[0]}") @ centred
+            variances.append(self.get_buffer(f"_parts_{group[0]}") @ torch.cat([centred, means], 1).square())
             context.append(mean.flatten(1))
             if group[0] in self._deeper:
-                places.append(x @ self.get_buffer(f"_places_{group[0]}"))
-        stacked = torch.cat(variances, 1)
-        parts = stacked.reshape(*stacked.shape[:2], PARTS, REGIONS).permute(0, 3, 2, 1)
+                places.append(self.get_buffer(f"_places_{group[0]}") @ x)
+        stacked = torch.cat(variances, 2)
+        parts = stacked.reshape(stacked.shape[0], REGIONS, PARTS, stacked.shape[2])
         spread = _log_spread(parts, 2).flatten(2)
-        return Statistics(torch.cat(context, 1), spread[:, 0], spread[:, 1:], torch.cat(places, 1).transpose(1, 2))
+        return Statistics(torch.cat(context, 1), spread[:, 0], spread[:, 1:], torch.cat(places, 2))
 
 
 def learnable(maps: list[Tensor]) -> Tensor:
@@ -134,15 +135,15 @@ def _regions() -> list[tuple[int, int]]:
 
 
 def means_matrix(size: Size) -> Matrix:
-    """(H W, 4 H + 4 W + 10): means of every row in each horizontal range, of every column in each vertical one, of regions."""
+    """(4 H + 4 W + 10, H W): means of every row in each horizontal range, of every column in each vertical one, of regions."""
     height, width = size
-    columns = []
+    rows = []
     for across in _windows(width):
-        columns += [_mean(size, [row], across) for row in range(height)]
+        rows += [_mean(size, [row], across) for row in range(height)]
     for down in _windows(height):
-        columns += [_mean(size, down, [column]) for column in range(width)]
-    columns += [_mean(size, _windows(height)[i], _windows(width)[j]) for i, j in _regions()]
-    return np.stack(columns, 1)
+        rows += [_mean(size, down, [column]) for column in range(width)]
+    rows += [_mean(size, _windows(height)[i], _windows(width)[j]) for i, j in _regions()]
+    return np.stack(rows)
 
 
 def _mean(size: Size, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
@@ -152,40 +153,40 @@ def _mean(size: Size, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
 
 
 def parts_matrix(size: Size) -> Matrix:
-    """(H W + 4 H + 4 W + 10, 3 x 10): squares of the values and of `means_matrix`'s means -> parts of variances."""
+    """(10 x 3, H W + 4 H + 4 W + 10): squares of the values and of `means_matrix`'s means -> parts of variances."""
     height, width = size
     ranges_down, ranges_across = _windows(height), _windows(width)
     row_means, column_means = height * width, height * width + len(ranges_across) * height
     region_means = column_means + len(ranges_down) * width
-    matrix = np.zeros((region_means + REGIONS, PARTS, REGIONS))
+    matrix = np.zeros((REGIONS, PARTS, region_means + REGIONS))
     for region, (i, j) in enumerate(_regions()):
         down, across = ranges_down[i], ranges_across[j]
-        square_of_mean = np.zeros(len(matrix))
+        square_of_mean = np.zeros(matrix.shape[2])
         square_of_mean[region_means + region] = 1.0
-        values, of_rows, of_columns = np.zeros((3, len(matrix)))
+        values, of_rows, of_columns = np.zeros((3, matrix.shape[2]))
         values[: height * width] = _mean(size, down, across)
         of_rows[[row_means + j * height + row for row in down]] = 1 / len(down)
         of_columns[[column_means + i * width + column for column in across]] = 1 / len(across)
-        matrix[:, 0, region] = of_rows - square_of_mean
-        matrix[:, 1, region] = of_columns - square_of_mean
-        matrix[:, 2, region] = values - of_rows - of_columns + square_of_mean
-    return matrix.reshape(len(matrix), PARTS * REGIONS)
+        matrix[region, 0] = of_rows - square_of_mean
+        matrix[region, 1] = of_columns - square_of_mean
+        matrix[region, 2] = values - of_rows - of_columns + square_of_mean
+    return matrix.reshape(REGIONS * PARTS, matrix.shape[2])
 
 
 def places_matrix(size: Size, grid: Size) -> Matrix:
-    """(H W, L): the mean of every value's 3 x 3 neighbours, averaged again over the cells of a grid."""
+    """(L, H W): the mean of every value's 3 x 3 neighbours, averaged again over the cells of a grid."""
     down, across = _smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1])
     return np.asarray(np.kron(down, across), np.float64)
 
 
 def _smoothed_cells(length: int, cells: int) -> Matrix:
-    """(length, cells) of one axis; cells as of an adaptive average: they may share a value where lengths do not divide."""
+    """(cells, length) of one axis; cells as of an adaptive average: they may share a value where lengths do not divide."""
     at = np.arange(length)
     near = (np.abs(at[:, None] - at) <= 1).astype(np.float64)
     smooth = near / near.sum(1, keepdims=True)
-    taken = np.zeros((length, cells))
+    taken = np.zeros((cells, length))
     for cell in range(cells):
         inside = range(cell * length // cells, -(-(cell + 1) * length // cells))
-        taken[list(inside), cell] = 1 / len(inside)
-    smoothed: Matrix = smooth.T @ taken
+        taken[cell, list(inside)] = 1 / len(inside)
+    smoothed: Matrix = taken @ smooth
     return smoothed

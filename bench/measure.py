@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.bare import one_by_one, run_batches
-from bench.line import Load, running_line
+from bench.line import BUFFER_FRAMES, Load, running_line
 from senbetsu import __version__
 from senbetsu.backbone import find_backbone
 from senbetsu.camera.pattern import pattern_pictures
@@ -114,8 +114,8 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
 
 
 def _outstanding(judge: Judge) -> int:
-    """Parts under way that keep the engine busy: each lane's batch, and what waits behind it."""
-    return 3 * len(judge.engine.lanes) * len(judge.engine.lanes[0].inputs)
+    """Parts under way that keep the engine busy: enough wait for it while others are on their way to the client and back."""
+    return min(BUFFER_FRAMES, 12 * len(judge.engine.lanes) * len(judge.engine.lanes[0].inputs))
 
 
 def _bar(steps: int) -> "tqdm[Any]":

@@ -1,7 +1,8 @@
 """The engine's threads, one a lane: frames from the queue, through the engine, to the outbox.
 
-Where the engine has lanes beside itself, the load chooses: a part that comes alone has the whole engine and takes least time;
-while others wait or are judged, each lane takes one, and more parts a second go through. The scores are the same.
+Where the engine has lanes beside itself, the load chooses: a part that finds the engine idle has all of it and takes least
+time; one that had to wait, or comes while others do or are judged, takes a lane, and more parts a second go through. The
+scores are the same. The whole engine's threads keep looking for work for a while, so under a load it is best left alone.
 
 A part is judged by the recipe that was active at its trigger. While the recipe changes, parts of both are on their way: then
 both engines are here, and a batch is judged by one after the other.
@@ -64,6 +65,8 @@ class Judging:
         """Lanes that have a batch."""
         self._taken_ns = time.monotonic_ns()
         """When a lane last took one, or the start."""
+        self._finished_ns = 0
+        """When a lane last was done with one."""
         lanes = range(len(loaded.judge.engine.lanes))
         progress.engine_busy_since_ns = [0 for _ in lanes]
         progress.engine_proven()
@@ -99,10 +102,12 @@ class Judging:
                     self._taken_ns = time.monotonic_ns()
                     with self._lock:
                         self._busy += 1
-                        alone = self._busy == 1 and not self._frames
+                        found_idle = taken.batch[0].arrived_at_ns >= self._finished_ns
+                        alone = self._busy == 1 and found_idle and not self._frames
                     self._judge_all(taken.batch, lane, alone)
                     with self._lock:
                         self._busy -= 1
+                        self._finished_ns = time.monotonic_ns()
                 if time.monotonic_ns() - self._taken_ns >= self._idle_s * 1e9:
                     self._check(self._active, lane)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)

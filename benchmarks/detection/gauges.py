@@ -121,6 +121,11 @@ class Bench:
             "methods": methods,
         }  # fmt: skip
 
+    def log_distances(self, head: Head, rest_weight: float) -> list[NDArray[np.float64]]:
+        """Log distances (N, 4) of the calibration's parts, of test normals and of defects, by the model that judges."""
+        some = {"calibration": self.calibration, "test": self.test, "defects": self.defects}
+        return [self._judging.logs(head, rest_weight, parts, what) for what, parts in some.items()]
+
     def _gauges(
         self, crossed: CrossFit, shown: Features | None, labels: NDArray[np.int64]
     ) -> dict[str, tuple[Scores, Scores, Scores]]:
@@ -129,15 +134,10 @@ class Bench:
         teacher = self.damage if self.settings.teach_damage and shown is not None else None
         rows, labels = with_damage(rows, labels, teacher)
         head, _ = learn_head(rows, labels, labels == 0, self.settings, "learning")
-        rest, model = crossed.judgement.rest_weight, self._judging
-        if self.claim.method == "split":
-            calibration = model.logs(head, rest, self.calibration, "calibration")
-        else:
+        calibration, *tested = self.log_distances(head, crossed.judgement.rest_weight)
+        if self.claim.method != "split":
             calibration = self._held_out(lambda fold, inside: self._fold_logs(crossed, fold, inside))
-        logs = (
-            calibration, model.logs(head, rest, self.test, "test"), model.logs(head, rest, self.defects, "defects"),
-        )  # fmt: skip
-        outputs = [crossed.fusion.outputs(some) for some in logs]
+        outputs = [crossed.fusion.outputs(some) for some in (calibration, *tested)]
         return {name: (outputs[0][:, c], outputs[1][:, c], outputs[2][:, c]) for c, name in enumerate(GAUGES)}
 
     def _held_out(self, scores: Callable[[int, NDArray[np.bool_]], NDArray[np.float64]]) -> NDArray[np.float64]:

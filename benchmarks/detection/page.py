@@ -247,6 +247,31 @@ def teacher_rows(_: Run) -> list[str]:
     return rows
 
 
+def fusions_rows(_: Run) -> list[str]:
+    """Other ways to make one score of the same distances."""
+    sets = result("fusions")["sets"]
+    columns = {
+        "auroc": "AUROC", "found_as_calibrated": "found as calibrated",
+        "found_at_the_rank_below": "found at the rank below (good parts rejected)",
+        "found_informed": "found, threshold that knows the test normals",
+    }  # fmt: skip
+    rows = [f"| score | {' | '.join(f'{SETS[name]}: {said}' for name in sets for said in columns.values())} |"]
+    rows += ["|---" * (1 + len(sets) * len(columns)) + "|"]
+    for way in next(iter(sets.values())):
+        if way.startswith("claim"):
+            continue
+        cells = []
+        for some in sets.values():
+            weights = f" ({', '.join(map(str, some[way]['weights']))})" if "weights" in some[way] else ""
+            below = (
+                f"{some[way]['found_at_the_rank_below']:.3f} ({100 * some[way]['rejected_at_the_rank_below']:.1f} %)"
+            )
+            cells += [f"{some[way]['auroc']:.4f}", f"{some[way]['found_as_calibrated']:.3f}{weights}", below]
+            cells += [f"{some[way]['found_informed']:.3f}"]
+        rows.append(f"| {way} | {' | '.join(cells)} |")
+    return rows
+
+
 def speed_rows(_: Run) -> list[str]:
     """One picture, ours and theirs, of one run."""
     document = result("speed_peers")
@@ -290,7 +315,8 @@ def conditions_of(document: Run) -> str:
 
 BLOCKS = {
     "bars": bars_rows, "normals": normals_rows, "kinds": kinds_rows, "seen": seen_rows, "unseen": unseen_rows,
-    "few": few_rows, "counted": counted_rows, "centroids": centroids_rows, "teacher": teacher_rows, "speed": speed_rows,
+    "few": few_rows, "counted": counted_rows, "centroids": centroids_rows, "teacher": teacher_rows, "fusions": fusions_rows,
+    "speed": speed_rows,
     "conditions": lambda document: [conditions_of(document)],
 }  # fmt: skip
 

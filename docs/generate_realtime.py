@@ -28,9 +28,10 @@ input:
 SHRINKING = """
 ## Shrinking the frame
 
-A frame with at least four times as many pixels a side as the network sees is first halved (the mean of 2 x 2 pixels), then
-averaged to its size. Averaging it at one go took nearly as long as the network. `benchmarks/fit.py`; *apart* is how far the two
-results lie from each other at the mean and at most, in grey levels, for noise that a lens has blurred by 2 pixels:
+A frame with at least four times as many pixels a side as the network sees is first halved (the mean of 2 x 2 pixels), as
+often as leaves twice as many, then averaged to its size. Averaging it at one go took nearly as long as the network.
+`benchmarks/fit.py`; *apart* is how far the two results lie from each other at the mean and at most, in grey levels, for noise
+that a lens has blurred by 2 pixels:
 """
 
 SOFT = """

@@ -22,7 +22,7 @@ Picture = NDArray[np.uint8]
 Fill = Callable[[Picture], None]
 """Writes a picture as the network takes it, (S, S, 3) BGR. Raises ImageError."""
 
-PREPROCESSING = 2
+PREPROCESSING = 3
 """Number of the way from a frame to the network's input (`fit`). A change that alters a picture raises it: what was
 calibrated before is then refused."""
 
@@ -241,8 +241,8 @@ def fit(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Squeeze a whole frame into the network's square input, in place: the one copy on a part's way.
 
     Shrinking averages (INTER_AREA, so that fine texture does not alias), growing interpolates. A frame with four times the
-    pixels that are wanted, or more, on both sides is first made half as large, which is also an average and takes less
-    than half of the time in all (benchmarks/fit.py). The aspect ratio is not kept: every part of a line is framed alike, so
+    pixels that are wanted, or more, on both sides is first halved, as often as leaves twice what is wanted, which is also an
+    average and takes less than half of the time in all (benchmarks/fit.py). The aspect ratio is not kept: every part of a line is framed alike, so
     nothing is lost by it, and no pixel is spent on padding.
 
     Args:
@@ -278,22 +278,31 @@ def fit(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 
 class _Scratch(threading.local):
-    """Half a frame, for the next frame of the same size."""
+    """A frame at a half, a quarter and so on of its size, for the next frame of the same size."""
 
     def __init__(self) -> None:
-        self.half: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+        self.halves: list[NDArray[np.uint8]] = []
+
+    def half(self, level: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Of this shape; allocated only where the one of this level had another."""
+        if level == len(self.halves):
+            self.halves.append(np.empty(shape, np.uint8))
+        elif self.halves[level].shape != shape:
+            self.halves[level] = np.empty(shape, np.uint8)
+        return self.halves[level]
 
 
 _scratch = _Scratch()
 
 
 def _halved(frame: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Half as large, where that leaves twice what is wanted: the mean of 2 x 2 pixels. This thread's scratch, or the frame."""
+    """The mean of 2 x 2 pixels, as often as leaves twice what is wanted: this thread's scratch, or the frame."""
     rows, columns = frame.shape[:2]
-    if rows % 2 or columns % 2 or rows < 4 * height or columns < 4 * width:
-        return frame
-    shape = (rows // 2, columns // 2, *((frame.shape[2],) if frame.ndim == 3 and frame.shape[2] > 1 else ()))
-    if _scratch.half.shape != shape:
-        _scratch.half = np.empty(shape, np.uint8)
-    cv2.resize(frame, (columns // 2, rows // 2), dst=_scratch.half, interpolation=cv2.INTER_AREA)
-    return _scratch.half
+    channels = frame.shape[2:] if frame.ndim == 3 and frame.shape[2] > 1 else ()
+    level = 0
+    while rows % 2 == 0 and columns % 2 == 0 and rows >= 4 * height and columns >= 4 * width:
+        rows, columns = rows // 2, columns // 2
+        half = _scratch.half(level, (rows, columns, *channels))
+        cv2.resize(frame, (columns, rows), dst=half, interpolation=cv2.INTER_AREA)
+        frame, level = half, level + 1
+    return frame

@@ -415,9 +415,9 @@ def test_shrinking_averages_the_whole_frame(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(out, averaged(frame, 32), atol=1)
 
 
-@pytest.mark.parametrize("shape", [(128, 160), (254, 130), (129, 160), (512, 300)])
+@pytest.mark.parametrize("shape", [(128, 160), (254, 130), (129, 160), (512, 300), (260, 516), (520, 640)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_large_frame_is_averaged_in_two_steps_and_hardly_otherwise(shape: tuple[int, int], channels: int) -> None:
+def test_a_large_frame_is_averaged_in_steps_and_hardly_otherwise(shape: tuple[int, int], channels: int) -> None:
     """Noise, in which no two pixels have to do with each other, is the worst case; the mean of all is kept."""
     frame = np.random.default_rng(2).integers(0, 256, (*shape, channels), dtype=np.uint8)
     out = np.zeros((32, 32, 3), np.uint8)
@@ -425,7 +425,7 @@ def test_a_large_frame_is_averaged_in_two_steps_and_hardly_otherwise(shape: tupl
     exact = averaged(frame[:, :, :3] if channels > 1 else frame.repeat(3, 2), 32)
     apart = out - exact
     assert abs(apart.mean()) < 0.5
-    assert apart.std() < 0.4 * exact.std()
+    assert apart.std() < 0.55 * exact.std()
 
 
 def test_a_large_frames_fine_stripes_become_grey() -> None:

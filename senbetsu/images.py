@@ -242,8 +242,8 @@ def fit(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
     Shrinking averages (INTER_AREA, so that fine texture does not alias), growing interpolates. A frame with four times the
     pixels that are wanted, or more, on both sides is first halved, as often as leaves twice what is wanted, which is also an
-    average and takes less than half of the time in all (benchmarks/fit.py). The aspect ratio is not kept: every part of a line is framed alike, so
-    nothing is lost by it, and no pixel is spent on padding.
+    average and takes less than half of the time in all (benchmarks/fit.py). The aspect ratio is not kept: every part of a line
+    is framed alike, so nothing is lost by it, and no pixel is spent on padding.
 
     Args:
         frame: (H, W), (H, W, 1), (H, W, 3) BGR or (H, W, 4) BGRA, uint8.

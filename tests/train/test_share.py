@@ -76,7 +76,7 @@ def test_one_that_tells_seen_and_hidden_kinds_gets_a_weight_at_which_both_are_to
 
 def test_one_that_hides_a_kind_nobody_has_shown_gets_only_the_weight_that_this_kind_bears() -> None:
     """The hidden kind lies nearer than normal parts: what is added to these drowns it."""
-    against = evidence(4, -1.5, 0.3)
+    against = evidence(4, -1.5, 0.2)
     free = choose_metric_weight(FUSION, evidence(1, 2.0), [evidence(2, 2.0)])
     held = choose_metric_weight(FUSION, evidence(1, 2.0), [evidence(2, 2.0), against])
     least = area(0.0, against) - 2 * TOLERANCE

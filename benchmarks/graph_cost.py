@@ -58,12 +58,16 @@ def time_of(run: Callable[[], object]) -> float:
     return float(np.median(times)) * 1e3
 
 
-def compare(backbone: Backbone, constants: ScorerConstants, precision: str, batch: int) -> dict[str, float]:
-    """Alternating blocks."""
+def compare(
+    backbone: Backbone, constants: ScorerConstants, precision: str, batch: int, threads: int = 0
+) -> dict[str, float]:
+    """Alternating blocks; on all cores, or on so many threads."""
     networks: dict[str, tuple[type[nn.Module], tuple[Tensor, ...]]] = {
         "bare_ms": (BareBackbone, ()), "whole_ms": (ScoringNetwork, tuple(constants)),
     }  # fmt: skip
-    graphs = {name: CompiledGraph(net, c, backbone, precision, 0, (batch,)) for name, (net, c) in networks.items()}
+    graphs = {
+        name: CompiledGraph(net, c, backbone, precision, threads, (batch,)) for name, (net, c) in networks.items()
+    }
     for graph in graphs.values():
         graph.inputs[:] = np.random.default_rng(0).integers(0, 256, graph.inputs.shape, np.uint8)
         time_of(lambda graph=graph: graph.run(batch))
@@ -89,6 +93,10 @@ def main() -> None:
         f"{precision}, batch {batch}": compare(backbone, constants, precision, batch)
         for precision in precisions
         for batch in (1, 8)
+    }
+    # As the line's lanes run, a part on each core.
+    figures |= {
+        f"{precision}, batch 1, one core": compare(backbone, constants, precision, 1, 1) for precision in precisions
     }
     save("graph_cost", {"backbone": backbone.name, "input_size": backbone.input_size, "openvino": figures})
 

@@ -77,10 +77,10 @@ class Line:
         self.deaths.append(str(error))
         self.died.set()
 
-    def part(self, number: int, grey: int) -> None:
+    def part(self, number: int, grey: int, arrived_at_ns: int = 0) -> None:
         image = np.full((8, 8, 3), grey, np.uint8)
         (look,) = self.book.announce("gate1", ["cam1"], number, None, 0, FAR_NS)
-        assert self.frames.put(WaitingFrame(look, Frame(number, 0, image), image, 0))
+        assert self.frames.put(WaitingFrame(look, Frame(number, 0, image), image, arrived_at_ns))
 
     def outcomes(self, count: int) -> list[Outcome]:
         some: list[Outcome] = []
@@ -112,6 +112,17 @@ def test_a_part_that_comes_alone_is_judged_by_the_whole_engine_and_one_beside_it
     line.end()
     assert line.deaths == []
     assert line.engine.judged == [("whole", 99), ("lane", 20), ("lane", 30)]
+
+
+def test_a_part_that_had_to_wait_takes_a_lane_though_nothing_else_waits() -> None:
+    line = Line()
+    line.judging.start()
+    for number, arrived_at_ns in ((1, 0), (2, 0), (3, FAR_NS)):  # the second came before the first was done
+        line.part(number, 10 * number, arrived_at_ns)
+        assert [o.look.trigger for o in line.outcomes(1)] == [number]
+    line.end()
+    assert line.deaths == []
+    assert line.engine.judged == [("whole", 10), ("lane", 20), ("whole", 30)]
 
 
 def test_of_parts_that_wait_together_each_is_judged_once_with_its_own_score() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from senbetsu.engine import Lane
-from senbetsu.images import fit
+from senbetsu.fitting import fit
 from senbetsu.judge import Judge
 from senbetsu.verdict import decide
 

@@ -37,7 +37,7 @@ from senbetsu import features
 from senbetsu.distributed import Group
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, build_engine
-from senbetsu.images import read_fitted
+from senbetsu.fitting import read_fitted
 from senbetsu.profile import load_profile
 
 ROUNDS = 9

@@ -17,7 +17,8 @@ from demo.elpv import split
 from senbetsu.auroc import auroc
 from senbetsu.embedding import load_embedding
 from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.profile import load_profile
 from senbetsu.scoring import ScoringNetwork
 

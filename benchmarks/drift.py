@@ -28,7 +28,8 @@ from senbetsu.config import load_config
 from senbetsu.drift import DriftDetector, Expected, ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, build_engine
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.profile import load_profile
 
 STREAMS, LONGEST = 200, 10_000

@@ -18,7 +18,8 @@ from demo.elpv import cells, split
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, build_engine
 from senbetsu.engine.openvino import cpu_has_bf16
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.profile import load_profile
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from conditions import save
 
-from senbetsu.images import fit
+from senbetsu.fitting import fit
 
 FRAMES = ((1024, 1024), (1920, 1080), (2048, 2048))
 SIDE, ROUNDS = 224, 200

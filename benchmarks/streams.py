@@ -24,7 +24,7 @@ from senbetsu.camera.pattern import pattern_pictures
 from senbetsu.config import ModelSection
 from senbetsu.engine.graph import openvino_model
 from senbetsu.engine.openvino import HINTS, cpu_has_bf16
-from senbetsu.images import fit
+from senbetsu.fitting import fit
 from senbetsu.scoring import ScoringNetwork
 
 ROUNDS, SECONDS = 6, 1.5

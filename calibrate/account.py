@@ -14,8 +14,9 @@ from senbetsu.embedding import Embedding
 from senbetsu.engine import EngineChoice
 from senbetsu.errors import ImageError
 from senbetsu.features import Features, extract_features
+from senbetsu.fitting import fit
 from senbetsu.heat import heat_map, lay_over
-from senbetsu.images import fit, read_image
+from senbetsu.images import read_image
 from senbetsu.picture_quality import PictureQuality, quality_of
 from senbetsu.profile import Profile
 from senbetsu.scoring import STATISTICS

@@ -13,7 +13,8 @@ import numpy as np
 from calibrate.parts import Part
 from senbetsu.cache import cache_folder
 from senbetsu.errors import ImageError
-from senbetsu.images import Fill, Picture, content_sha256, decode_image, fit, read_bytes
+from senbetsu.fitting import fit
+from senbetsu.images import Fill, Picture, content_sha256, decode_image, read_bytes
 
 MOST_BYTES = 4 * 2**30
 SHARE_OF_FREE = 0.25

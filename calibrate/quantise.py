@@ -28,7 +28,8 @@ from senbetsu.engine.graph import openvino_model
 from senbetsu.engine.openvino import cpu_has_bf16
 from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError, UserError
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.maps import MapsNetwork
 
 log = logging.getLogger("calibrate")

@@ -13,7 +13,8 @@ from calibrate.parts import CHUNK, Part, Parts
 from senbetsu.ahead import in_order
 from senbetsu.distributed import Group
 from senbetsu.errors import ImageError, UserError
-from senbetsu.images import Picture, content_sha256, decode_image, fit, read_bytes, walk_images
+from senbetsu.fitting import fit
+from senbetsu.images import Picture, content_sha256, decode_image, read_bytes, walk_images
 
 log = logging.getLogger("calibrate")
 

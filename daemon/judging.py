@@ -24,7 +24,7 @@ from daemon.progress import Progress
 from daemon.queue import FrameQueue, Taken, WaitingFrame
 from daemon.run_times import RunTimes, UntilPublished
 from senbetsu.engine import EngineFault, Lane
-from senbetsu.images import fit
+from senbetsu.fitting import fit
 from senbetsu.metrics import Metrics
 from senbetsu.verdict import Reason, decide
 

@@ -23,7 +23,8 @@ from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.errors import ImageError, UserError
 from senbetsu.files import sha256_of_file
-from senbetsu.images import Fill, Picture, content_sha256, decode_image, fit, read_bytes
+from senbetsu.fitting import fit
+from senbetsu.images import Fill, Picture, content_sha256, decode_image, read_bytes
 from senbetsu.network import FeatureNetwork
 from senbetsu.statistics import Statistics
 
@@ -287,6 +288,7 @@ class _Cache:
 
     def __init__(self, backbone: Backbone) -> None:
         import senbetsu.backbone
+        import senbetsu.fitting
         import senbetsu.images
         import senbetsu.network
         import senbetsu.stages
@@ -296,7 +298,7 @@ class _Cache:
 
         # A picture once kept is not decoded again.
         modules = (
-            senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.images,
+            senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.images, senbetsu.fitting,
             senbetsu.truncation, senbetsu.tuned,
         )  # fmt: skip
         code = [sha256_of_file(Path(str(module.__file__))) for module in modules]

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from senbetsu.ahead import in_order
 from senbetsu.engine import Engine
 from senbetsu.errors import ImageError
-from senbetsu.images import Fill, Picture, read_fitted
+from senbetsu.fitting import read_fitted
+from senbetsu.images import Fill, Picture
 from senbetsu.verdict import Reason, Verdict, decide
 
 

@@ -20,7 +20,7 @@ from senbetsu.drift import ScoreDistribution
 from senbetsu.embedding import Embedding
 from senbetsu.engine.load import EngineChoice
 from senbetsu.errors import ArtifactError
-from senbetsu.images import PREPROCESSING
+from senbetsu.fitting import PREPROCESSING
 from senbetsu.places import Places
 from senbetsu.scoring import Scorer
 from senbetsu.whitening import Whitening

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from senbetsu.auroc import auroc
 from senbetsu.backbone import Backbone
 from senbetsu.features import Features, features_of
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.scoring import NOVELTY
 from train.damage.table import damaged
 

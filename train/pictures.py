@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from senbetsu.errors import ImageError, UserError
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 
 log = logging.getLogger("train")
 

@@ -26,7 +26,8 @@ from calibrate.quantise import MOST_PICTURES, quantise
 from senbetsu.auroc import auroc
 from senbetsu.embedding import load_embedding
 from senbetsu.engine.quantised import save_quantised
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 
 REPOSITORY = RESULTS.parents[1]
 SET = "magnetic_tile"

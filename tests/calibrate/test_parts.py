@@ -15,7 +15,8 @@ from calibrate.parts import ALL, SEEN, UNSEEN, Part, Parts
 from calibrate.reading import read_parts
 from senbetsu.distributed import Group
 from senbetsu.errors import ImageError, UserError
-from senbetsu.images import content_sha256, find_images, fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import content_sha256, find_images, read_image
 
 ALONE = Group(torch.device("cpu"))
 

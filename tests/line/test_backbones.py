@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, build_engine
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.profile import load_profile
 
 QUICK = ("--set", "train.folds=2", "--set", "train.judge_pictures=18")

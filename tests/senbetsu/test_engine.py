@@ -15,7 +15,8 @@ from senbetsu.engine import Engine, EngineChoice, Lane, batch_sizes_up_to, build
 from senbetsu.engine.openvino import OpenVINOEngine, cpu_has_bf16
 from senbetsu.engine.pytorch import TorchEngine
 from senbetsu.errors import ArtifactError, ConfigError
-from senbetsu.images import find_images, fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import find_images, read_image
 from senbetsu.judge import load_judge
 from senbetsu.profile import Profile, load_profile
 from senbetsu.scoring import ScorerConstants, ScoringNetwork

@@ -10,7 +10,8 @@ import torch
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.features import BATCH, Features, extract_features, features_of, open_file, stream_features
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from senbetsu.network import FeatureNetwork
 
 COUNT = BATCH + 2

@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.features import Features, extract_features
-from senbetsu.images import fit, read_image
+from senbetsu.fitting import fit
+from senbetsu.images import read_image
 from train.damage.table import DAMAGE
 from train.judge import EVEN_REST_WEIGHT, EVEN_SHARE, REST_WEIGHTS, TEMPERATURE, Pictures, damage_parts, even, judge
 

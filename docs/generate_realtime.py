@@ -43,7 +43,8 @@ others (`/proc/sys/kernel/sched_rt_runtime_us`, 95 % by default); without that l
 allow it (`LimitRTPRIO`), the config asks for it; where it is refused the program ends and says what to set. A recipe is loaded
 without it. It is off as delivered, since a program that is started by hand may not ask for it, and at an overload on all cores
 everything else on the PC is left with what the kernel keeps back: a subscriber on the same PC hears late then (below). On a PC
-that is there for the line, started by the units, set it to 40: even where nothing else runs p99 is far lower (below).
+that is there for the line, started by the units, set it to 40: beside busy programs p99 is a fraction; where nothing else runs
+there is little left to gain (below).
 
 What each means is worth, by itself: `benchmarks/realtime.py`, {rate_hz:.0f} parts/s, {turns} turns of {seconds:.0f} s each; times from
 the trigger's receipt to the decision, median of the turns (and the least and largest p99 of a turn). *Busy programs*: one without
@@ -51,7 +52,7 @@ a pause on each core.
 """
 
 LEFT_OUT = """
-Not built: CPUs by config did harm (with all cores in use there is none to keep free, and one alone is too few; systemd's
+Not built: CPUs by config (with all cores in use there is none to keep free, and one alone carries too little; systemd's
 `CPUAffinity=` does it where a PC has cores to spare); memory locked in RAM did not come clear of what turns differ by among
 themselves. Garbage that is frozen at the start and the switch interval of Python's threads (.5 ms) show no effect in runs of
 seconds either, and stay as they were. A nice of -5, which the units set, is worth less than it seems beside programs that never

@@ -154,8 +154,8 @@ def held_back_rows() -> list[str]:
     document = result("held_back")
     rows = [
         "| held back | draws | n, k | promised | AUROC | defects found | good parts rejected "
-        "| found, threshold that knows the test normals |",
-        "|---" * 8 + "|",
+        "| found, threshold that knows the test normals | as `train --hold-back` deals: found | good parts rejected |",
+        "|---" * 10 + "|",
     ]
     for count in sorted({run["held_back"] for run in document["runs"]}):
         runs = [run for run in document["runs"] if run["held_back"] == count]
@@ -167,6 +167,8 @@ def held_back_rows() -> list[str]:
             values = [scale * run[key] for run in runs]
             cells.append(f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})")
         cells[2] += " %"
+        own = next(run for run in runs if run["draw"] == 0)
+        cells += [f"{own['recall_calibrated']:.3f}", percent(own["false_rejects"])]
         rows.append(
             f"| {count} | {len(runs)} | {claim['n']}, {claim['k']} | {percent(claim['guaranteed_rate'])} "
             f"| {' | '.join(cells)} |"

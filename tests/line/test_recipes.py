@@ -71,7 +71,8 @@ def test_the_plc_asks_for_a_recipe_and_until_it_judges_every_part_is_rejected_fo
     report = rig.report()
     assert report["balanced"]
     parts = report["parts"][:-20]  # the last ones were under way when it was told to stop
-    assert in_turn([part["reason"] for part in parts]) == ["RECIPE", "OK"]
+    # Beside other tests a heartbeat may come late: such parts are rejected as well, for the link.
+    assert in_turn([part["reason"] for part in parts if part["reason"] != "LINK"]) == ["RECIPE", "OK"]
     assert all(part["opened"] == (part["reason"] == "OK") for part in parts)
     assert {result.recipe for result in results.heard} == {2}, (
         "parts that are rejected for the recipe are not looked at"

@@ -66,7 +66,7 @@ def measured(parts: Parts, backbone: Backbone, rank: int | None) -> dict[str, An
         labels = np.zeros(len(bench.fit), np.int64)
         crossed = cross_fit(bench.fit, None, labels, bench.damage, settings, ground=bench.ground)
         head, _ = learn_head(bench.fit.head_rows, labels, labels == 0, settings, "learning")
-        logs = bench.log_distances(head, crossed.judgement.rest_weight)
+        test, defects, calibration = bench.log_distances(head, crossed.judgement.rest_weight)
         kept = [
             bench.ground.measure(
                 fold, bench.ground.scorers(fold, crossed.axes[fold].head, bench.fit), bench.fit.take(inside)
@@ -78,7 +78,7 @@ def measured(parts: Parts, backbone: Backbone, rank: int | None) -> dict[str, An
     folds = np.concatenate(kept)[:, [FIRST, FIRST + 1, rest]]
     mean, std = (np.array(values[FIRST:]) for values in (crossed.fusion.log_mean, crossed.fusion.log_std))
     return {
-        "z": [(some[:, FIRST:] - mean) / std for some in logs],
+        "z": [(some[:, FIRST:] - mean) / std for some in (calibration, test, defects)],
         "weights": np.array(crossed.fusion.weights[FIRST:]),
         "tail": (np.quantile(folds, 0.99, axis=0) - mean) / std,
         "k": bench.claim.k,

@@ -52,8 +52,9 @@ a pause on each core.
 """
 
 LEFT_OUT = """
-Not built: CPUs by config (with all cores in use there is none to keep free, and one alone carries too little; systemd's
-`CPUAffinity=` does it where a PC has cores to spare); memory locked in RAM did not come clear of what turns differ by among
+Not built: CPUs by config (kept to one CPU, the daemon does better beside busy programs than as shipped at this rate, and less well
+than with the priority, which leaves it all cores; systemd's `CPUAffinity=` does it where a PC has cores to spare);
+memory locked in RAM did not come clear of what turns differ by among
 themselves. Garbage that is frozen at the start and the switch interval of Python's threads (.5 ms) show no effect in runs of
 seconds either, and stay as they were. A nice of -5, which the units set, is worth less than it seems beside programs that never
 pause.

@@ -122,8 +122,10 @@ class Bench:
         }  # fmt: skip
 
     def log_distances(self, head: Head, rest_weight: float) -> list[NDArray[np.float64]]:
-        """Log distances (N, 4) of the calibration's parts, of test normals and of defects, by the model that judges."""
-        some = {"calibration": self.calibration, "test": self.test, "defects": self.defects}
+        """Log distances (N, 4) by the model that judges: of test normals, of defects, and of what it was not fitted on."""
+        some = {"test": self.test, "defects": self.defects}
+        if self.claim.method == "split":
+            some["calibration"] = self.calibration
         return [self._judging.logs(head, rest_weight, parts, what) for what, parts in some.items()]
 
     def _gauges(
@@ -134,10 +136,10 @@ class Bench:
         teacher = self.damage if self.settings.teach_damage and shown is not None else None
         rows, labels = with_damage(rows, labels, teacher)
         head, _ = learn_head(rows, labels, labels == 0, self.settings, "learning")
-        calibration, *tested = self.log_distances(head, crossed.judgement.rest_weight)
-        if self.claim.method != "split":
-            calibration = self._held_out(lambda fold, inside: self._fold_logs(crossed, fold, inside))
-        outputs = [crossed.fusion.outputs(some) for some in (calibration, *tested)]
+        test, defects, *calibration = self.log_distances(head, crossed.judgement.rest_weight)
+        if not calibration:
+            calibration = [self._held_out(lambda fold, inside: self._fold_logs(crossed, fold, inside))]
+        outputs = [crossed.fusion.outputs(some) for some in (*calibration, test, defects)]
         return {name: (outputs[0][:, c], outputs[1][:, c], outputs[2][:, c]) for c, name in enumerate(GAUGES)}
 
     def _held_out(self, scores: Callable[[int, NDArray[np.bool_]], NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
 from senbetsu.fitting import fit
 from senbetsu.images import read_image
 from senbetsu.profile import load_profile
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring import scoring_network
 
 BATCH = 8
 
@@ -51,7 +51,7 @@ def main() -> None:
     figures: dict[str, Any] = {}
     for name, (precision, compact) in variants.items():
         graph = CompiledGraph(
-            ScoringNetwork, profile.scorer.constants(), embedding.backbone, precision, 0, (BATCH,), compact
+            scoring_network, profile.scorer.constants(), embedding.backbone, precision, 0, (BATCH,), compact
         )
         found[name] = scores(graph, [*good, *bad])
         figures[name] = {"auroc": round(auroc(found[name][: len(good)], found[name][len(good) :]), 5)}

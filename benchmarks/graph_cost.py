@@ -11,15 +11,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from conditions import save
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.embedding import WHOLE_RANK, WINDOWS_RANK
+from senbetsu.engine.graph import MakesNetwork
 from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
 from senbetsu.network import EMBEDDING_DIM, FeatureNetwork
 from senbetsu.places import CONTEXT_RANK, RANK
-from senbetsu.scoring import STATISTICS, ScorerConstants, ScoringNetwork
+from senbetsu.scoring import STATISTICS, ScorerConstants, scoring_network
 
 BLOCKS, CALLS = 20, 10
 
@@ -44,8 +46,8 @@ def random_constants(backbone: Backbone) -> ScorerConstants:
         (F, WINDOWS_RANK), (WINDOWS_RANK,), (1,), (M,), (M, CONTEXT_RANK), (CONTEXT_RANK,), (L, P), (P, RANK),
         (CONTEXT_RANK, L * RANK), (RANK, RANK), (L,), (1,), (S, 2), (2,), (1,), (1,),
     )  # fmt: skip
-    random = torch.Generator().manual_seed(0)
-    return ScorerConstants(*(torch.rand(shape, generator=random) * 0.01 for shape in shapes))
+    random = np.random.default_rng(0)
+    return ScorerConstants(*(0.01 * random.random(shape, np.float32) for shape in shapes))
 
 
 def time_of(run: Callable[[], object]) -> float:
@@ -62,8 +64,8 @@ def compare(
     backbone: Backbone, constants: ScorerConstants, precision: str, batch: int, threads: int = 0
 ) -> dict[str, float]:
     """Alternating blocks; on all cores, or on so many threads."""
-    networks: dict[str, tuple[type[nn.Module], tuple[Tensor, ...]]] = {
-        "bare_ms": (BareBackbone, ()), "whole_ms": (ScoringNetwork, tuple(constants)),
+    networks: dict[str, tuple[MakesNetwork, tuple[NDArray[np.float32], ...]]] = {
+        "bare_ms": (BareBackbone, ()), "whole_ms": (scoring_network, tuple(constants)),
     }  # fmt: skip
     graphs = {
         name: CompiledGraph(net, c, backbone, precision, threads, (batch,)) for name, (net, c) in networks.items()

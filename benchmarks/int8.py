@@ -30,7 +30,7 @@ from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
 from senbetsu.engine.quantised import load_quantised
 from senbetsu.images import read_image
 from senbetsu.profile import load_profile
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring import scoring_network
 
 BLOCKS, RANGES, BATCH = 30, 200, 8
 
@@ -79,9 +79,9 @@ def main(folder: Path) -> None:
     def graph(precision: str, batch: int) -> CompiledGraph:
         if precision == "int8":
             return CompiledGraph(
-                ScoringNetwork, constants, embedding.backbone, quantised.rest, 0, (batch,), quantised=quantised
+                scoring_network, constants, embedding.backbone, quantised.rest, 0, (batch,), quantised=quantised
             )
-        return CompiledGraph(ScoringNetwork, constants, embedding.backbone, precision, 0, (batch,))
+        return CompiledGraph(scoring_network, constants, embedding.backbone, precision, 0, (batch,))
 
     precisions = ["int8", "bf16", "fp32"] if cpu_has_bf16() else ["int8", "fp32"]
     load_before = os.getloadavg()

@@ -25,7 +25,7 @@ from senbetsu.config import ModelSection
 from senbetsu.engine.graph import openvino_model
 from senbetsu.engine.openvino import HINTS, cpu_has_bf16
 from senbetsu.fitting import fit
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring import scoring_network
 
 ROUNDS, SECONDS = 6, 1.5
 BATCHES = (1, 4, 8)
@@ -71,7 +71,7 @@ class Streams:
 def compare(backbone: Backbone, precision: str, batch: int) -> dict[str, Any]:
     """Taking turns."""
     cores = os.cpu_count() or 1
-    model = openvino_model(ScoringNetwork, backbone, tuple(random_constants(backbone)), precision == "bf16")
+    model = openvino_model(scoring_network, backbone, tuple(random_constants(backbone)), precision == "bf16")
     model.reshape([batch, backbone.input_size, backbone.input_size, 3])
     ways = {
         "one_stream": Streams(model, 1, cores, precision),

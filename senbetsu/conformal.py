@@ -38,7 +38,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from senbetsu.errors import UserError
 
@@ -147,7 +147,7 @@ def parts_for_rate(rate: float, share: float = 0.0) -> int | None:
 
 def bound_of_rank(n: int, k: int, confidence: float, bad: int = 0) -> float:
     """The C-quantile of Beta(n - k + 1, k - bad): the true rate lies at or under it with that confidence."""
-    return float(beta.ppf(confidence, n - k + 1, k - bad)) if k > bad else 1.0
+    return float(betaincinv(n - k + 1, k - bad, confidence)) if k > bad else 1.0
 
 
 def rank_for_bound(n: int, rate: float, confidence: float, bad: int = 0) -> int:
@@ -205,6 +205,6 @@ def proportion_interval(successes: int, trials: int, confidence: float = DEFAULT
     if trials == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
-    high = 1.0 if successes == trials else float(beta.ppf(1 - tail, successes + 1, trials - successes))
+    low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
+    high = 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
     return low, high

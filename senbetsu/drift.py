@@ -53,7 +53,7 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import betabinom
+from scipy.special import betaln
 
 BINS = 20
 LENGTHS = 7
@@ -209,8 +209,13 @@ def impatience_of(n: int, k: int, window: int, limit: float) -> int:
 
 
 def many_rejected(n: int, k: int, rejects: int, passes: int) -> float:
-    """Probability that so many good parts are rejected before so many have passed."""
-    return float(betabinom.sf(rejects - 1, rejects + passes - 1, n - k + 1, k))
+    """Probability that so many good parts are rejected before so many have passed: of that many trials less one at least
+    `rejects` are rejects, which is beta-binomial.
+    """
+    trials, a, b = rejects + passes - 1, n - k + 1, k
+    x = np.arange(rejects, trials + 1)
+    logs = betaln(x + a, trials - x + b) - betaln(a, b) - betaln(x + 1, trials - x + 1) - math.log(trials + 1)
+    return float(np.exp(logs).sum())
 
 
 @dataclass(slots=True)

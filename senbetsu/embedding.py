@@ -5,7 +5,7 @@ The file's SHA-256 is the model's identity: every profile and every result carri
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from senbetsu.artifacts import Tensors, load_artifact, save_artifact
 from senbetsu.backbone import Backbone, recorded_backbone
 from senbetsu.config import ModelSection
 from senbetsu.errors import ArtifactError
-from senbetsu.features import Features
 from senbetsu.moments import Moments
 from senbetsu.places import PlaceFrame, PlaceMoments, fit_places
 from senbetsu.scoring import Fusion, Head, Scorer
 from senbetsu.tuned import Tuned
 from senbetsu.whitening import fit_isotropic, fit_whitening
+
+if TYPE_CHECKING:
+    from senbetsu.features import Features
 
 WHOLE_RANK, WINDOWS_RANK = 256, 512
 """Directions kept. Half as many cost accuracy on tiles; what a full whitening would gain was not measured."""
@@ -73,7 +75,7 @@ class NormalMoments:
         )  # fmt: skip
 
 
-def normal_moments(axes: Axes, parts: Features) -> NormalMoments:
+def normal_moments(axes: Axes, parts: "Features") -> NormalMoments:
     """Of normal parts, measured along `axes`."""
     return NormalMoments(
         Moments.of(axes.head.embed(parts.head_rows)),

@@ -3,15 +3,12 @@
 The reference precision (fp32) is used whatever the line's engine is: what is learned belongs to the parts, not to a PC.
 """
 
-import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,26 +17,19 @@ from tqdm import tqdm
 
 from senbetsu.ahead import in_order
 from senbetsu.backbone import Backbone
-from senbetsu.cache import cache_folder
 from senbetsu.errors import ImageError, UserError
-from senbetsu.files import sha256_of_file
+from senbetsu.feature_cache import FeatureCache, Row
 from senbetsu.fitting import fit
 from senbetsu.images import Fill, Picture, content_sha256, decode_image, read_bytes
 from senbetsu.network import FeatureNetwork
-from senbetsu.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 BATCH = 8
-LEAST_FREE = 0.1
-NAMES = Statistics._fields
 
 Run = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], ...]]
 """Pictures (BATCH, S, S, 3) -> what FeatureNetwork gives of them."""
 
-
-Row = tuple[NDArray[np.float32], ...]
-"""One picture's statistics."""
 
 Open = Callable[[], tuple[str, Fill]]
 """Gives a picture's content SHA-256, and what fills it in where the statistics are not known yet. Raises ImageError."""
@@ -123,7 +113,9 @@ def extract_features(paths: Sequence[Path], backbone: Backbone, what: str) -> Fe
         UserError: not one of the pictures is readable.
     """
     bar = tqdm(paths, desc=what, unit="picture", disable=None, leave=False)
-    return _extract(((path, partial(open_file, path)) for path in bar), _Cache(backbone), _Extractor(backbone), what)
+    return _extract(
+        ((path, partial(open_file, path)) for path in bar), FeatureCache(backbone), _Extractor(backbone), what
+    )
 
 
 def stream_features(chunks: Iterable[Iterable[tuple[Path, Open]]], backbone: Backbone) -> Iterator[Features]:
@@ -132,7 +124,7 @@ def stream_features(chunks: Iterable[Iterable[tuple[Path, Open]]], backbone: Bac
     Args:
         chunks: of pictures, each as its name and what opens it, such as `partial(open_file, path)`.
     """
-    cache, extractor = _Cache(backbone), _Extractor(backbone)
+    cache, extractor = FeatureCache(backbone), _Extractor(backbone)
     for pictures in chunks:
         yield _extract(pictures, cache, extractor, "features")
 
@@ -143,7 +135,9 @@ def open_file(path: Path) -> tuple[str, Fill]:
     return content_sha256(content), lambda out: fit(decode_image(content, str(path), keep_grey=True), out)
 
 
-def _extract(pictures: Iterable[tuple[Path, Open]], cache: "_Cache", extractor: "_Extractor", what: str) -> Features:
+def _extract(
+    pictures: Iterable[tuple[Path, Open]], cache: FeatureCache, extractor: "_Extractor", what: str
+) -> Features:
     kept: dict[str, Path] = {}
     rows: dict[str, Row] = {}
     unreadable: list[tuple[Path, str]] = []
@@ -188,7 +182,7 @@ def _extract(pictures: Iterable[tuple[Path, Open]], cache: "_Cache", extractor: 
 
 def features_of(pictures: Iterable[NDArray[np.uint8]], backbone: Backbone, what: str, count: int) -> Features:
     """Statistics of `count` pictures in memory, each (S, S, 3) BGR, in order; their paths are numbers."""
-    cache, extractor = _Cache(backbone), _Extractor(backbone)
+    cache, extractor = FeatureCache(backbone), _Extractor(backbone)
     keys: list[str] = []
     rows: dict[str, Row] = {}
     for picture in tqdm(pictures, desc=what, unit="picture", total=count, disable=None, leave=False):
@@ -213,7 +207,7 @@ def _table(rows: Sequence[Row]) -> tuple[Any, Any, Any, Any, Any]:
     return context, whole, windows, places.astype(np.float16), tuned[0] if tuned else None
 
 
-def _kept(cache: "_Cache", made: dict[str, Row]) -> dict[str, Row]:
+def _kept(cache: FeatureCache, made: dict[str, Row]) -> dict[str, Row]:
     for sha256, row in made.items():
         cache.put(sha256, row)
     return made
@@ -278,70 +272,3 @@ def _on_cpu(backbone: Backbone) -> Run:
         return graph.run(BATCH)
 
     return run
-
-
-class _Cache:
-    """One small file a picture; written whole; a folder that cannot be written to costs time, nothing else.
-
-    Where less than LEAST_FREE of the disk is free, nothing is added.
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        import senbetsu.backbone
-        import senbetsu.fitting
-        import senbetsu.images
-        import senbetsu.network
-        import senbetsu.stages
-        import senbetsu.statistics
-        import senbetsu.truncation
-        import senbetsu.tuned
-
-        # A picture once kept is not decoded again.
-        modules = (
-            senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.images, senbetsu.fitting,
-            senbetsu.truncation, senbetsu.tuned,
-        )  # fmt: skip
-        code = [sha256_of_file(Path(str(module.__file__))) for module in modules]
-        key = hashlib.sha256(repr((backbone.identity, code)).encode()).hexdigest()[:16]
-        self._names = NAMES if backbone.tuned is None else (*NAMES, "tuned")
-        self._folder = cache_folder() / "features" / key
-        self._works = True
-
-    def _file(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / f"{sha256}.npz"
-
-    def get(self, sha256: str) -> Row | None:
-        """A row, or None where it is not there or damaged."""
-        try:
-            with np.load(self._file(sha256), allow_pickle=False) as stored:
-                row = tuple(np.asarray(stored[name], np.float32) for name in self._names)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-            return None
-        return row if all(np.isfinite(statistic).all() for statistic in row) else None
-
-    def put(self, sha256: str, row: Row) -> None:
-        """Keep a row for the next time; half as large where no more is needed."""
-        if not self._works:
-            return
-        path = self._file(sha256)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            disk = os.statvfs(path.parent)
-            if disk.f_bavail < LEAST_FREE * disk.f_blocks:
-                self._works = False
-                log.warning(
-                    "%s: less than %.0f %% of the disk is free: features are not kept, and computed again next time",
-                    self._folder, 100 * LEAST_FREE,
-                )  # fmt: skip
-                return
-            named: dict[str, Any] = dict(zip(self._names, row, strict=True))
-            named["places"] = named["places"].astype(np.float16)
-            with temporary.open("wb") as file:
-                np.savez(file, **named)
-            temporary.replace(path)
-        except OSError as error:
-            self._works = False
-            log.warning(
-                "%s: features cannot be kept (%s); they are computed again next time", self._folder, error.strerror
-            )

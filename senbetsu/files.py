@@ -1,6 +1,7 @@
 """Files that are whole or not there: hashes, and writes that a power cut cannot leave half done."""
 
 import hashlib
+import importlib.util
 import os
 from pathlib import Path
 
@@ -11,6 +12,11 @@ def sha256_of_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_code(*modules: str) -> list[str]:
+    """Of the source of each module, by its full name; none is imported. For the keys of caches."""
+    return [sha256_of_file(Path(str(importlib.util.find_spec(name).origin))) for name in modules]  # type: ignore[union-attr]
 
 
 def write_atomically(path: Path, content: bytes) -> None:

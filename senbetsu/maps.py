@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
+from senbetsu.engine.graph import MakesNetwork
 from senbetsu.network import FeatureNetwork
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring_network import ScoringNetwork
 from senbetsu.statistics import learnable
 
 
@@ -40,7 +41,7 @@ class FromMaps(nn.Module):
         return (*self._measure(list(maps[:half])), learnable(list(maps[half:])))
 
 
-def from_maps(network: type[nn.Module], backbone: Backbone) -> nn.Module:
+def from_maps(network: MakesNetwork, backbone: Backbone) -> nn.Module:
     """A FeatureNetwork or ScoringNetwork that takes a list of maps where it took pictures. Raises TypeError on another."""
     whole = network(backbone)
     if isinstance(whole, FeatureNetwork):

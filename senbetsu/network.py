@@ -1,14 +1,15 @@
 """The feature network: a picture goes through the backbone once, and its maps are measured (senbetsu.statistics).
 
-Where the backbone was fine-tuned, its tuned maps are measured as well, for the head alone (senbetsu.tuned).
+Where the backbone was fine-tuned, its tuned maps are measured as well, for the head alone (senbetsu.two_fold).
 """
 
 import torch
 from torch import Tensor, nn
 
-from senbetsu.backbone import Backbone, load_backbone
+from senbetsu.backbone import Backbone
+from senbetsu.backbone_network import load_backbone
 from senbetsu.statistics import Measure, Statistics, learnable
-from senbetsu.tuned import TwoFold
+from senbetsu.two_fold import TwoFold
 
 EMBEDDING_DIM = 64
 

@@ -1,4 +1,5 @@
-"""From statistics to the score: the head, the two gauges' distances, and their fusion, as one graph.
+"""From statistics to the score: the head, the two gauges' distances, and their fusion. senbetsu.scoring_network is the same
+as one graph, from the picture on.
 
     embedding   e = h / |h|,  h = A x + b                 the learned 64-d metric space; x is context and whole together
     distances   d_metric(e), d_whole, d_windows, d_places see senbetsu.whitening and senbetsu.places
@@ -15,17 +16,17 @@ what most normal parts differ by is kept out of the score.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
-from senbetsu.network import FeatureNetwork
-from senbetsu.places import Places, context_width, farthest_count
-from senbetsu.whitening import DISTANCE_FLOOR, Whitening
+from senbetsu.places import Places, context_width
+from senbetsu.whitening import Whitening
+
+if TYPE_CHECKING:
+    from senbetsu.scoring_network import ScoringNetwork
 
 STATISTICS = ("metric", "whole", "windows", "places")
 NOVELTY = STATISTICS[1:]
@@ -127,7 +128,7 @@ class Scorer:
         )
 
     def constants(self) -> "ScorerConstants":
-        """The same as float32 tensors, in the form that the graph takes."""
+        """The same in the form that the graph takes."""
         A, c, hinge, gain = self.fusion.matrix()
         parts: list[object] = [self.head.weight.T, self.head.bias]
         parts += [self.metric.centroid, 1 / self.metric.variances]
@@ -148,9 +149,7 @@ class Scorer:
             1 / P.scale,
             [P.rest],
         ]
-        return ScorerConstants(
-            *(torch.tensor(np.ascontiguousarray(p), dtype=torch.float32) for p in [*parts, A.T, c, [hinge], [gain]])
-        )
+        return ScorerConstants(*(np.ascontiguousarray(part, np.float32) for part in [*parts, A.T, c, [hinge], [gain]]))
 
 
 def _is_truncated(whitening: Whitening) -> bool:
@@ -164,110 +163,35 @@ class ScorerConstants(NamedTuple):
     The learned space counts every direction the same (senbetsu.whitening.fit_isotropic), and needs no directions.
     """
 
-    head_weight: Tensor
-    head_bias: Tensor
-    metric_centroid: Tensor
-    metric_gain: Tensor
-    whole_centroid: Tensor
-    whole_directions: Tensor
-    whole_gain: Tensor
-    whole_rest: Tensor
-    windows_centroid: Tensor
-    windows_directions: Tensor
-    windows_gain: Tensor
-    windows_rest: Tensor
-    context_mean: Tensor
-    context_map: Tensor
-    context_centre: Tensor
-    places_mean: Tensor
-    places_directions: Tensor
-    places_regression: Tensor
-    places_whitening: Tensor
-    places_gain: Tensor
-    places_rest: Tensor
-    fusion_matrix: Tensor
-    fusion_offset: Tensor
-    fusion_hinge: Tensor
-    fusion_gain: Tensor
+    head_weight: NDArray[np.float32]
+    head_bias: NDArray[np.float32]
+    metric_centroid: NDArray[np.float32]
+    metric_gain: NDArray[np.float32]
+    whole_centroid: NDArray[np.float32]
+    whole_directions: NDArray[np.float32]
+    whole_gain: NDArray[np.float32]
+    whole_rest: NDArray[np.float32]
+    windows_centroid: NDArray[np.float32]
+    windows_directions: NDArray[np.float32]
+    windows_gain: NDArray[np.float32]
+    windows_rest: NDArray[np.float32]
+    context_mean: NDArray[np.float32]
+    context_map: NDArray[np.float32]
+    context_centre: NDArray[np.float32]
+    places_mean: NDArray[np.float32]
+    places_directions: NDArray[np.float32]
+    places_regression: NDArray[np.float32]
+    places_whitening: NDArray[np.float32]
+    places_gain: NDArray[np.float32]
+    places_rest: NDArray[np.float32]
+    fusion_matrix: NDArray[np.float32]
+    fusion_offset: NDArray[np.float32]
+    fusion_hinge: NDArray[np.float32]
+    fusion_gain: NDArray[np.float32]
 
 
-def _squared(vectors: Tensor, centroid: Tensor, directions: Tensor, gain: Tensor, rest: Tensor) -> Tensor:
-    """(..., D) -> squared whitened distances (...)."""
-    y = vectors - centroid
-    along = y @ directions
-    return (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
+def scoring_network(backbone: Backbone) -> "ScoringNetwork":
+    """Picture -> score as a network of torch, which takes seconds to import: an engine whose graph is kept does without."""
+    from senbetsu.scoring_network import ScoringNetwork
 
-
-def _half_log(squared: Tensor) -> Tensor:
-    """Log of distances from squared ones."""
-    return squared.clamp_min(DISTANCE_FLOOR**2).log() * 0.5
-
-
-class ScoringNetwork(nn.Module):
-    """Picture -> score and what it is made of: what every engine runs."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.features = FeatureNetwork(backbone)
-
-    def forward(
-        self,
-        images: Tensor,
-        head_weight: Tensor,
-        head_bias: Tensor,
-        metric_centroid: Tensor,
-        metric_gain: Tensor,
-        whole_centroid: Tensor,
-        whole_directions: Tensor,
-        whole_gain: Tensor,
-        whole_rest: Tensor,
-        windows_centroid: Tensor,
-        windows_directions: Tensor,
-        windows_gain: Tensor,
-        windows_rest: Tensor,
-        context_mean: Tensor,
-        context_map: Tensor,
-        context_centre: Tensor,
-        places_mean: Tensor,
-        places_directions: Tensor,
-        places_regression: Tensor,
-        places_whitening: Tensor,
-        places_gain: Tensor,
-        places_rest: Tensor,
-        fusion_matrix: Tensor,
-        fusion_offset: Tensor,
-        fusion_hinge: Tensor,
-        fusion_gain: Tensor,
-    ) -> Tensor:
-        """images (B, H, W, 3) uint8 BGR, then ScorerConstants -> (B, 4) float32, columns as in OUTPUTS.
-
-        The constants are arguments, so that one exported graph serves every profile: an engine turns them into
-        constants when it is built.
-        """
-        context, whole, windows, places, *tuned = self.features(images)
-        rows = tuned[0] if tuned else torch.cat([context, whole], 1)
-        embedding = nn.functional.normalize(rows @ head_weight + head_bias, dim=1, eps=1e-12)
-        near = ((embedding - metric_centroid).square() * metric_gain).sum(1)
-        x = places - places_mean
-        y = x @ places_directions
-        expected = (((context - context_mean) @ context_map - context_centre) @ places_regression).reshape(y.shape)
-        left_over = (x.square().sum(-1) - y.square().sum(-1)).clamp_min(0)
-        q = (((y - expected) @ places_whitening).square().sum(-1) + left_over * places_rest) * places_gain
-        farthest = q.topk(farthest_count(q.shape[1]), 1).values.mean(1)
-        far = _squared(whole, whole_centroid, whole_directions, whole_gain, whole_rest)
-        of_windows = _squared(windows, windows_centroid, windows_directions, windows_gain, windows_rest)
-        measured = (
-            (_half_log(near), near),
-            (_half_log(far), far),
-            (_half_log(of_windows.amax(1)), of_windows.sum(1)),
-            (_half_log(farthest), q.sum(1)),
-        )
-        logs = torch.stack([log for log, _ in measured], 1)
-        # Not a matrix product: an engine that computes products in bf16 would round the logarithms to 1 / 64.
-        gauges = (logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset
-        metric, novelty = gauges[:, 0], gauges[:, 1]
-        # An engine may fuse a scalar with the clamp or the maximum that it meets, which then hides that it is NaN.
-        scalars = whole_rest + windows_rest + places_rest + fusion_hinge + fusion_gain
-        evidence = torch.stack([squared for _, squared in measured], 1).sum(1) + metric + novelty + scalars
-        score = novelty + fusion_gain * (metric - fusion_hinge).clamp_min(0)
-        return torch.cat([torch.stack([score, metric, novelty], 1).exp(), evidence[:, None]], 1)
+    return ScoringNetwork(backbone)

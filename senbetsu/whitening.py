@@ -12,9 +12,7 @@ directions are kept; in all others S is taken as the mean of its remaining eigen
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from senbetsu.moments import Moments
 
@@ -69,6 +67,9 @@ def leading(covariance: NDArray[np.float64], rank: int) -> tuple[NDArray[np.floa
     Of a large matrix by subspace iteration (Halko, Martinsson & Tropp 2011, arXiv 0909.4061), since a full decomposition
     takes ten times as long; the same matrix always gives the same.
     """
+    import torch  # takes seconds, and who only measures distances does without
+    from scipy.linalg import eigh
+
     dimensions = len(covariance)
     if dimensions <= EXACT_UP_TO or 2 * rank > dimensions:
         values, vectors = eigh(covariance, subset_by_index=(dimensions - rank, dimensions - 1), driver="evr")

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from senbetsu.backbone import Backbone, load_backbone
+from senbetsu.backbone import Backbone
+from senbetsu.backbone_network import load_backbone
 from senbetsu.errors import UserError
 from senbetsu.scoring import Head
 from senbetsu.stages import Stages

@@ -1,7 +1,7 @@
 """The peers' pictures: which of a set belong where, and what the frozen backbone sees in each, computed once.
 
 The backbone is anomalib's own feature extractor (a timm network cut off after the last layer wanted) with the weights
-that `senbetsu.network.load_backbone` uses, and like there a picture is decoded by OpenCV (EXIF turns applied) and
+that `senbetsu.backbone_network.load_backbone` uses, and like there a picture is decoded by OpenCV (EXIF turns applied) and
 squeezed to 224 x 224 without keeping its aspect ratio. In two things the input is the peers': RGB order, and
 torchvision's antialiased bilinear resize, which is what anomalib's pre-processor does.
 """

@@ -14,7 +14,7 @@ from senbetsu.embedding import load_embedding
 from senbetsu.engine.openvino import CompiledGraph, OpenVINOEngine, cpu_has_bf16
 from senbetsu.engine.quantised import load_quantised
 from senbetsu.profile import load_profile
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring import scoring_network
 
 PACKAGES = ("torch", "openvino", "nncf", "numpy", "opencv-python-headless")
 
@@ -51,7 +51,7 @@ def main(artifacts: Path, frames: Frames) -> None:
     ours = {
         f"ours, {precision}": way_of(
             OpenVINOEngine(
-                ScoringNetwork, constants, embedding.backbone, precision, 0, (1,),
+                scoring_network, constants, embedding.backbone, precision, 0, (1,),
                 quantised if precision == "int8" else None,
             )
         )

@@ -5,62 +5,76 @@ into constants here. So a daemon starts quickly, and a new profile needs no conv
 """
 
 import hashlib
+import importlib.metadata
 import logging
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import openvino as ov
-import torch
 from numpy.typing import NDArray
 from openvino.frontend import OpConversionFailure
-from torch import Tensor, nn
 
-import senbetsu.backbone
-import senbetsu.maps
-import senbetsu.network
-import senbetsu.places
-import senbetsu.scoring
-import senbetsu.stages
-import senbetsu.statistics
-import senbetsu.tuned
 from senbetsu.backbone import Backbone
 from senbetsu.cache import cache_folder
 from senbetsu.engine.compact import constant_of
 from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError
-from senbetsu.files import sha256_of_file
-from senbetsu.maps import from_maps
+from senbetsu.files import sha256_of_code
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
+Constants = Sequence[NDArray[np.float32]]
+
+
+CODE = (
+    "backbone", "backbone_network", "stages", "network", "statistics", "places", "scoring", "scoring_network", "tuned",
+    "two_fold", "maps",
+)  # fmt: skip
+"""Modules that the exported graph depends on."""
+
+
+class MakesNetwork(Protocol):
+    """A class of networks, or what imports it only when it is called."""
+
+    @property
+    def __name__(self) -> str:
+        """For the key of the cache."""
+
+    def __call__(self, backbone: Backbone, /) -> "nn.Module":
+        """The network; it takes pictures (B, S, S, 3) uint8 and then the constants."""
+
 
 def openvino_model(
-    network: type[nn.Module],
+    network: MakesNetwork,
     backbone: Backbone,
-    constants: Sequence[Tensor] = (),
+    constants: Constants = (),
     compact: bool = False,
     quantised: QuantisedMaps | None = None,
 ) -> ov.Model:
     """The network as a model with one input, (?, S, S, 3) uint8.
 
     Args:
-        network: made of a backbone, only if the cache has no graph; takes images and then the constants.
+        network: called only if the cache has no graph: only then is torch imported.
         backbone: its input size is S.
         constants: values of all further arguments, folded in.
         compact: large matrices among them as integers, see senbetsu.engine.compact.
         quantised: takes the backbone's place, with what `network` makes of maps behind it.
     """
     if quantised is None:
-        pictures = torch.zeros(2, backbone.input_size, backbone.input_size, 3, dtype=torch.uint8)
+        pictures = np.zeros((2, backbone.input_size, backbone.input_size, 3), np.uint8)
         model = _cached_model(network.__name__, lambda: network(backbone), backbone, pictures, constants)
     else:
         model = _behind(quantised, network, backbone, constants)
     for parameter, value in zip(list(model.get_parameters())[1:], constants, strict=True):
-        _fill_in(parameter, value.numpy(), compact)
+        _fill_in(parameter, value, compact)
         model.remove_parameter(parameter)
     model.validate_nodes_and_infer_types()
     return model
@@ -82,16 +96,21 @@ def _fill_in(parameter: ov.Node, values: NDArray[np.float32], compact: bool) -> 
         user.replace_source_output(constant_of(values, as_integers).output(0))
 
 
-def _behind(
-    quantised: QuantisedMaps, network: type[nn.Module], backbone: Backbone, constants: Sequence[Tensor]
-) -> ov.Model:
+def _behind(quantised: QuantisedMaps, network: MakesNetwork, backbone: Backbone, constants: Constants) -> ov.Model:
     """Pictures -> quantised maps -> what the network makes of them."""
     front = quantised.model()
     front.reshape([-1, backbone.input_size, backbone.input_size, 3])
-    maps = [torch.zeros(2, *(size.get_length() for size in list(m.get_partial_shape())[1:])) for m in front.outputs]
-    behind = _cached_model(
-        f"{network.__name__} from maps", lambda: from_maps(network, backbone), backbone, maps, constants
-    )
+    maps = [
+        np.zeros((2, *(size.get_length() for size in list(m.get_partial_shape())[1:])), np.float32)
+        for m in front.outputs
+    ]
+
+    def make() -> "nn.Module":
+        from senbetsu.maps import from_maps
+
+        return from_maps(network, backbone)
+
+    behind = _cached_model(f"{network.__name__} from maps", make, backbone, maps, constants)
     taken, left = behind.get_parameters()[: len(maps)], behind.get_parameters()[len(maps) :]
     for parameter, result in zip(taken, front.get_results(), strict=True):
         parameter.output(0).replace(result.input_value(0))
@@ -100,10 +119,10 @@ def _behind(
 
 def _cached_model(
     name: str,
-    make: Callable[[], nn.Module],
+    make: Callable[[], "nn.Module"],
     backbone: Backbone,
-    example: Tensor | list[Tensor],
-    constants: Sequence[Tensor],
+    example: NDArray[np.uint8] | list[NDArray[np.float32]],
+    constants: Constants,
 ) -> ov.Model:
     folder = cache_folder() / "graphs" / _key(name, backbone, constants)
     if folder.is_dir():
@@ -117,30 +136,35 @@ def _cached_model(
     return model
 
 
-def _key(name: str, backbone: Backbone, constants: Sequence[Tensor]) -> str:
+def _key(name: str, backbone: Backbone, constants: Constants) -> str:
     """Whatever the exported graph depends on: code, weights, versions, shapes."""
-    modules = (
-        senbetsu.backbone, senbetsu.stages, senbetsu.network, senbetsu.statistics, senbetsu.places, senbetsu.scoring,
-        senbetsu.tuned, senbetsu.maps,
-    )  # fmt: skip
-    sources = [sha256_of_file(Path(str(module.__file__))) for module in modules]
     facts = [
-        name, backbone.identity, [tuple(c.shape) for c in constants], sources,
-        torch.__version__, ov.get_version(), sha256_of_file(Path(__file__)),
+        name, backbone.identity, [constant.shape for constant in constants],
+        sha256_of_code(__name__, *(f"senbetsu.{module}" for module in CODE)),
+        importlib.metadata.version("torch"), ov.get_version(),
     ]  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def _convert(
-    network: nn.Module, backbone: Backbone, example: Tensor | list[Tensor], constants: Sequence[Tensor]
+    network: "nn.Module",
+    backbone: Backbone,
+    example: NDArray[np.uint8] | list[NDArray[np.float32]],
+    constants: Constants,
 ) -> ov.Model:
+    import torch
+
     log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
+    arguments: list[Tensor | list[Tensor]] = [
+        [torch.from_numpy(one) for one in example] if isinstance(example, list) else torch.from_numpy(example),
+        *(torch.from_numpy(constant) for constant in constants),
+    ]
     batch = torch.export.Dim("batch", min=1, max=4096)
     shapes: object = [{0: batch} for _ in example] if isinstance(example, list) else {0: batch}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(
-            network.eval(), (example, *constants), dynamic_shapes=(shapes, *(None for _ in constants)), strict=False
+            network.eval(), tuple(arguments), dynamic_shapes=(shapes, *(None for _ in constants)), strict=False
         )
         try:
             return ov.convert_model(program)

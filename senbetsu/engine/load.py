@@ -1,16 +1,15 @@
 """Which engine runs here, and building it. What "auto" means is decided once, before anything is calibrated or bound."""
 
+import ctypes
 from dataclasses import dataclass
 from typing import Literal
-
-import torch
 
 from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection
 from senbetsu.engine.interface import Engine
 from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError
-from senbetsu.scoring import Scorer, ScoringNetwork
+from senbetsu.scoring import Scorer, scoring_network
 
 MOST_STREAMS = 16
 """Unless the config names more: each takes a thread that shares Python's lock with the others."""
@@ -25,24 +24,34 @@ class EngineChoice:
     device: str
 
 
+def cuda_is_usable() -> bool:
+    """Whether torch can compute on a CUDA device. Without NVIDIA's driver it cannot, and importing it takes seconds."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def choose_engine(section: EngineSection) -> EngineChoice:
     """Resolve "auto" for this machine.
 
     Raises:
         ConfigError: the setting asks for a device or precision that is not here.
     """
-    cuda = torch.cuda.is_available()
+    cuda = section.device != "cpu" and cuda_is_usable()
     if section.device.startswith("cuda") and not cuda:
         raise ConfigError(f"engine.device = {section.device!r}: no CUDA device is usable here; set it to auto or cpu")
-    wants_cuda = cuda and section.device != "cpu"
     if section.precision == "int8":
         return _int8(section)
-    kind = section.kind if section.kind != "auto" else ("torch" if wants_cuda else "openvino")
+    kind = section.kind if section.kind != "auto" else ("torch" if cuda else "openvino")
     if kind == "openvino" and section.device.startswith("cuda"):
         raise ConfigError(
             f"engine.device = {section.device!r}: openvino runs on the CPU; set engine.kind to torch or auto"
         )
-    device = "cpu" if kind == "openvino" or not wants_cuda else ("cuda" if section.device == "auto" else section.device)
+    device = "cpu" if kind == "openvino" or not cuda else ("cuda" if section.device == "auto" else section.device)
     if section.precision != "auto":
         if section.precision == "fp16" and device == "cpu":
             raise ConfigError("engine.precision = 'fp16': a CPU runs fp32 or bf16; set one of these or auto")
@@ -105,10 +114,10 @@ def build_engine(
         from senbetsu.engine.openvino import OpenVINOEngine
 
         return OpenVINOEngine(
-            ScoringNetwork, constants, backbone, choice.precision, threads, batch_sizes, quantised, streams
+            scoring_network, constants, backbone, choice.precision, threads, batch_sizes, quantised, streams
         )
     from senbetsu.engine.pytorch import TorchEngine
 
     return TorchEngine(
-        ScoringNetwork(backbone), constants, backbone.input_size, choice.precision, choice.device, threads, batch_sizes
+        scoring_network(backbone), constants, backbone.input_size, choice.precision, choice.device, threads, batch_sizes
     )

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from senbetsu.backbone import Backbone
-from senbetsu.engine.graph import openvino_model
+from senbetsu.engine.graph import MakesNetwork, openvino_model
 from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
 from senbetsu.engine.quantised import QuantisedMaps
 
@@ -68,8 +67,8 @@ class CompiledGraph:
 
     def __init__(
         self,
-        network: type[nn.Module],
-        constants: Sequence[Tensor],
+        network: MakesNetwork,
+        constants: Sequence[NDArray[np.float32]],
         backbone: Backbone,
         precision: str,
         threads: int,
@@ -128,8 +127,8 @@ class OpenVINOEngine:
 
     def __init__(
         self,
-        network: type[nn.Module],
-        constants: Sequence[Tensor],
+        network: MakesNetwork,
+        constants: Sequence[NDArray[np.float32]],
         backbone: Backbone,
         precision: str,
         threads: int,

@@ -6,10 +6,10 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
-from senbetsu.scoring import OUTPUTS, ScoringNetwork
+from senbetsu.scoring import OUTPUTS
+from senbetsu.scoring_network import ScoringNetwork
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -22,7 +22,7 @@ class TorchEngine:
     def __init__(
         self,
         network: ScoringNetwork,
-        constants: Sequence[Tensor],
+        constants: Sequence[NDArray[np.float32]],
         input_size: int,
         precision: str,
         device: str,
@@ -38,7 +38,7 @@ class TorchEngine:
             torch.set_num_threads(threads)
         network.features.use(DTYPES[precision])
         self._network = network.eval().to(self._device)
-        self._constants = [c.to(self._device) for c in constants]
+        self._constants = [torch.from_numpy(constant).to(self._device) for constant in constants]
         shape = (self.batch_sizes[-1], input_size, input_size, 3)
         self._pinned = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_cuda)
         self.inputs: NDArray[np.uint8] = self._pinned.numpy()

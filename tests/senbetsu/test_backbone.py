@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from senbetsu.backbone import WHEELS, Backbone, find_backbone, load_backbone
+from senbetsu.backbone import WHEELS, Backbone, find_backbone
+from senbetsu.backbone_network import load_backbone
 from senbetsu.config import ModelSection
 from senbetsu.embedding import Axes, Embedding, load_embedding, normal_moments, save_embedding
 from senbetsu.errors import ArtifactError, ConfigError

@@ -19,7 +19,8 @@ from senbetsu.fitting import fit
 from senbetsu.images import find_images, read_image
 from senbetsu.judge import load_judge
 from senbetsu.profile import Profile, load_profile
-from senbetsu.scoring import ScorerConstants, ScoringNetwork
+from senbetsu.scoring import ScorerConstants, scoring_network
+from senbetsu.scoring_network import ScoringNetwork
 
 OPENVINO = EngineChoice("openvino", "fp32", "cpu")
 TORCH = EngineChoice("torch", "fp32", "cpu")
@@ -40,7 +41,7 @@ def backbone(line) -> Backbone:
 
 @pytest.fixture(scope="module")
 def network(backbone: Backbone) -> ScoringNetwork:
-    return ScoringNetwork(backbone)
+    return scoring_network(backbone)
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +129,11 @@ def test_a_statistic_that_is_not_finite_gives_no_finite_score(
 ) -> None:
     """OpenVINO's maximum takes NaN for the smaller number, and so does a scalar fused with it: the score came out finite."""
     constants = profile.scorer.constants()
-    broken = getattr(constants, which).clone()
+    broken = getattr(constants, which).copy()
     broken.view(-1)[0] = torch.nan
     constants = constants._replace(**{which: broken})
     engine = (
-        OpenVINOEngine(ScoringNetwork, constants, backbone, "fp32", 0, (1,))
+        OpenVINOEngine(scoring_network, constants, backbone, "fp32", 0, (1,))
         if kind == "openvino"
         else TorchEngine(network, constants, backbone.input_size, "fp32", "cpu", 0, (1,))
     )

@@ -107,7 +107,7 @@ def test_on_a_disk_that_is_nearly_full_nothing_is_kept(
     paths: list[Path], backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
-    monkeypatch.setattr("senbetsu.features.LEAST_FREE", 1.0)
+    monkeypatch.setattr("senbetsu.feature_cache.LEAST_FREE", 1.0)
     found = extract_features(paths[:2], backbone, "files")
     assert len(found) == 2
     assert not list(tmp_path.rglob("*.npz"))

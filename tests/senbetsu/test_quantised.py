@@ -17,7 +17,7 @@ from senbetsu.judge import load_judge
 from senbetsu.maps import MapsNetwork, from_maps
 from senbetsu.network import FeatureNetwork
 from senbetsu.profile import load_profile
-from senbetsu.scoring import ScoringNetwork
+from senbetsu.scoring import scoring_network
 
 INT8 = EngineChoice("openvino", "int8", "cpu")
 
@@ -45,9 +45,9 @@ def test_a_joined_graph_scores_as_the_whole_one_at_every_batch_size(line, front:
     embedding = load_embedding(line.artifacts)
     constants = tuple(load_profile(line.artifacts, embedding).scorer.constants())
     joined = CompiledGraph(
-        ScoringNetwork, constants, embedding.backbone, "fp32", 0, (1, 3), compact=False, quantised=front
+        scoring_network, constants, embedding.backbone, "fp32", 0, (1, 3), compact=False, quantised=front
     )
-    whole = CompiledGraph(ScoringNetwork, constants, embedding.backbone, "fp32", 0, (1, 3), compact=False)
+    whole = CompiledGraph(scoring_network, constants, embedding.backbone, "fp32", 0, (1, 3), compact=False)
     joined.inputs[:] = whole.inputs[:] = np.random.default_rng(0).integers(0, 256, whole.inputs.shape, np.uint8)
     for count in (1, 3):
         np.testing.assert_allclose(joined.run(count)[0], whole.run(count)[0], rtol=1e-3)
@@ -93,7 +93,7 @@ def test_precision_int8_takes_a_quantised_backbone_and_no_other_precision_does(l
     with pytest.raises(ValueError, match="do not go together"):
         build_engine(scorer, embedding.backbone, INT8)
     with pytest.raises(ValueError, match="do not go together"):
-        OpenVINOEngine(ScoringNetwork, scorer.constants(), embedding.backbone, "fp32", 0, (1,), front)
+        OpenVINOEngine(scoring_network, scorer.constants(), embedding.backbone, "fp32", 0, (1,), front)
 
 
 def test_a_profile_of_another_precision_is_not_judged_with_in_int8(line) -> None:

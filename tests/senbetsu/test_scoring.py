@@ -13,7 +13,8 @@ from senbetsu.config import ModelSection
 from senbetsu.embedding import Axes, fit_scorer, normal_moments
 from senbetsu.features import Features
 from senbetsu.places import PlaceFrame
-from senbetsu.scoring import HINGE, Fusion, Head, ScoringNetwork
+from senbetsu.scoring import HINGE, Fusion, Head
+from senbetsu.scoring_network import ScoringNetwork
 
 FUSION = Fusion((1.0, 2.0, 3.0, 0.5), (0.3, 0.2, 0.1, 0.4), (0.7, 0.3, 0.5, 0.2))
 LOGS = st.lists(st.floats(-3, 5), min_size=4, max_size=4)
@@ -120,7 +121,7 @@ def test_the_graph_computes_what_numpy_does(rest_weight: float) -> None:
     assert (expected[:, 1] < 0.9999 * hinge).any()
     assert (expected[:, 1] > 1.0001 * hinge).any()
     with torch.inference_mode():
-        found = network(images, *scorer.constants()).numpy()
+        found = network(images, *map(torch.from_numpy, scorer.constants())).numpy()
     np.testing.assert_allclose(found[:, :3], expected, rtol=5e-4)
     squared = np.exp(2 * logs)
     # Evidence: the squared distances to every window and place, not to the farthest alone.

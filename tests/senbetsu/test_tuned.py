@@ -5,10 +5,12 @@ import pytest
 import timm
 import torch
 
-from senbetsu.backbone import find_backbone, load_backbone
+from senbetsu.backbone import find_backbone
+from senbetsu.backbone_network import load_backbone
 from senbetsu.config import ModelSection
 from senbetsu.stages import Stages, timm_network
-from senbetsu.tuned import Tuned, TwoFold
+from senbetsu.tuned import Tuned
+from senbetsu.two_fold import TwoFold, with_tuned
 
 PICTURE = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
 
@@ -91,4 +93,4 @@ def test_the_hash_tells_any_other_name_number_or_shape() -> None:
 )
 def test_tensors_of_another_network_are_refused(tensors: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="the backbone has no tensor"):
-        Tuned(tensors).applied(resnet18())
+        with_tuned(resnet18(), Tuned(tensors))

@@ -16,6 +16,7 @@ from senbetsu.embedding import fit_scorer, load_embedding, normal_moments
 from senbetsu.engine import EngineChoice, build_engine
 from senbetsu.features import Features, extract_features
 from senbetsu.profile import load_profile
+from senbetsu.two_fold import with_tuned
 from train.crossfit import cross_fit, hidden_kinds
 from train.depth import Learned, Learner
 from train.head import learn_head
@@ -130,7 +131,9 @@ def test_few_parts_are_calibrated_with_the_backbone_of_the_fold_that_never_saw_t
     parts = extract_features(paths, frozen, "normal")
     expected = np.zeros(len(parts))
     for fold, axes in enumerate(embedding.fold_axes):
-        network = PictureStatistics(axes.tuned.applied(PictureStatistics.of(frozen).stages), frozen.mean, frozen.std)
+        network = PictureStatistics(
+            with_tuned(PictureStatistics.of(frozen).stages, axes.tuned), frozen.mean, frozen.std
+        )
         seen = replace(parts, tuned=statistics_of(network, load_pictures(paths, SIZE)))
         inside = np.array([embedding.folds[sha256] == fold for sha256 in parts.sha256])
         moments = normal_moments(axes, seen.take(~inside))

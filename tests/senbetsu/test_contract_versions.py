@@ -76,5 +76,5 @@ def test_a_score_that_is_no_finite_number_is_refused(score: str) -> None:
 
 
 def test_half_a_character_is_refused_since_it_could_not_be_sent_on() -> None:
-    with pytest.raises(MessageError, match="half a character"):
+    with pytest.raises(MessageError, match=r"not JSON: .*surrogate"):
         decode_request(b'{"op":"trigger","gate":"\\ud800","trigger":1,"deadline_ms":5}')

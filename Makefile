@@ -40,7 +40,7 @@ check: install
 	$(BIN)/lint-imports
 
 docs: install
-	@for script in docs/generate.py docs/plc/generate.py docs/plc/generate_rules.py docs/generate_faults.py docs/generate_realtime.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+	@for script in docs/generate.py docs/plc/generate.py docs/plc/generate_rules.py docs/generate_faults.py docs/generate_realtime.py docs/draw_load.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 bench: install
 	@for script in $$(ls benchmarks/*.py | grep -v -e conditions.py -e demo_line.py -e soak.py -e realtime.py); do echo "== $$script"; PYTHONPATH=.:tests $(BIN)/python $$script || exit 1; done

@@ -100,7 +100,8 @@ def main() -> None:
     figures |= {
         f"{precision}, batch 1, one core": compare(backbone, constants, precision, 1, 1) for precision in precisions
     }
-    save("graph_cost" if "bf16" in precisions else "graph_cost_fp32", {"backbone": backbone.name, "input_size": backbone.input_size, "openvino": figures})
+    name = "graph_cost" if "bf16" in precisions else "graph_cost_fp32"
+    save(name, {"backbone": backbone.name, "input_size": backbone.input_size, "openvino": figures})
 
 
 if __name__ == "__main__":

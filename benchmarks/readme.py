@@ -81,12 +81,12 @@ def conditions(document: dict[str, Any]) -> str:
 
 def measured() -> str:
     """The README's block."""
-    compared, cost, whole_line = result("detection"), result("graph_cost"), result("line")
+    compared, whole_line = result("detection"), result("line")
+    costs = [result("graph_cost"), result("graph_cost_fp32")]
     parts = [
         "\n".join(detection(compared)),
         f"More, and beside the peers: [docs/detection.md](docs/detection.md). {conditions(compared)}",
-        "\n".join(graph_cost(cost)),
-        conditions(cost),
+        *(text for cost in costs for text in ("\n".join(graph_cost(cost)), conditions(cost))),
         "\n".join(line(whole_line)),
         conditions(whole_line),
     ]

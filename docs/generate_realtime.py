@@ -1,6 +1,7 @@
 """Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,recipe_change,plc_latency}.py and `senbetsu bench` measured."""
 
 import json
+import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks/results"
 Figures = Mapping[str, Any]
+LOAD = runpy.run_path(str(DOCS / "draw_load.py"))
 
 HEAD = """# Real time: from trigger to verdict
 
@@ -58,6 +60,16 @@ memory locked in RAM did not come clear of what turns differ by among
 themselves. Garbage that is frozen at the start and the switch interval of Python's threads (.5 ms) show no effect in runs of
 seconds either, and stay as they were. A nice of -5, which the units set, is worth less than it seems beside programs that never
 pause.
+"""
+
+UNDER_LOAD = """
+## Latency against load
+
+`bench`: parts at an even rate, so many per cent of what the daemon carried just before, and three times as many. *Stable*:
+every part was looked at in time; *degrading*: 99 of 100 were; *failing*: fewer. What is not looked at is rejected as OVERLOAD or
+DEADLINE, in time. Where the daemon has the priority, at an overload, a subscriber on the same PC hears late.
+
+![Trigger to result against load, by tier](realtime_load.png)
 """
 
 BARS = """
@@ -164,7 +176,7 @@ def carried(figures: Figures) -> str:
     one_loop = 1e3 / bare["one_part_before"]["p50_ms"]
     most = figures["loads"][-1]
     return (
-        f"- **Parts a second** (`{asked('bench', figures)}`): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
+        f"- **Parts a second** (`{asked('bench', figures)}`; {figures['conditions']['device']}, {figures['conditions']['precision']}): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
         f"the cores, {bare['parts_per_s']:.0f}: {figures['daemon_to_bare_ratio']:.2f} of it (bar: .95). One bare loop that judges one "
         f"part after the other on all cores: {one_loop:.0f}. At {most['load']:.0f} times that for {figures['conditions']['seconds_each']:.0f} s: p99 "
         f"{most['daemon_p99_ms']:.0f} ms at the daemon, {most['p99_ms']:.0f} ms at the subscriber."
@@ -199,7 +211,7 @@ def pages() -> dict[Path, str]:
     realtime = measured["realtime"]
     parts = [
         HEAD, *streams(measured["streams"]), SHRINKING, *shrinking(measured["fit"]), SOFT.format(**realtime), *means(realtime),
-        LEFT_OUT, BARS,
+        LEFT_OUT, UNDER_LOAD, *LOAD["table"](LOAD["runs"]()), BARS,
     ]  # fmt: skip
     # `bench` runs of before parts were judged side by side say nothing about it.
     for name, told in (
@@ -207,8 +219,7 @@ def pages() -> dict[Path, str]:
         ("steady_rate_none", steady),
         ("overload", overload),
         ("overload_fifo", overload),
-        ("bench_fifo", carried),
-        ("bench", carried),
+        *((run, carried) for run in LOAD["RUNS"]),
     ):
         if "at_the_same_time" in measured.get(name, {}).get("conditions", {}):
             parts.append(told(measured[name]))

@@ -39,6 +39,11 @@ def test_the_page_on_real_time_is_what_was_measured() -> None:
         assert path.read_text(encoding="utf-8") == text, "run python docs/generate_realtime.py"
 
 
+def test_the_picture_of_the_load_shows_the_saved_runs() -> None:
+    digest = runpy.run_path(str(DOCS / "draw_load.py"))["runs_sha256"]()
+    assert digest.encode() in (DOCS / "realtime_load.png").read_bytes(), "run python docs/draw_load.py"
+
+
 def test_the_fault_page_is_what_was_measured_and_lacks_no_fault() -> None:
     pages = runpy.run_path(str(DOCS / "generate_faults.py"))["pages"]()
     for path, text in pages.items():

@@ -43,7 +43,7 @@ docs: install
 	@for script in docs/generate.py docs/plc/generate.py docs/plc/generate_rules.py docs/generate_faults.py docs/generate_realtime.py docs/draw_load.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 bench: install
-	@for script in $$(ls benchmarks/*.py | grep -v -e conditions.py -e demo_line.py -e soak.py -e realtime.py); do echo "== $$script"; PYTHONPATH=.:tests $(BIN)/python $$script || exit 1; done
+	@for script in $$(ls benchmarks/*.py | grep -v -e conditions.py -e demo_line.py -e soak.py -e realtime.py -e gpu.py); do echo "== $$script"; PYTHONPATH=.:tests $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

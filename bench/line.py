@@ -23,7 +23,7 @@ from senbetsu.errors import UserError
 
 DAEMON = (sys.executable, "-P", "-m", "daemon")
 GATE, CAMERA = "gate1", "cam1"
-BUFFER_FRAMES = 64
+LEAST_BUFFER_FRAMES = 64
 READY_WITHIN_S = 90
 CLOSED_LOOP_DEADLINE_MS = 10_000
 SETTLE_S = 10.0
@@ -202,9 +202,17 @@ class Line:
 
 @contextmanager
 def running_line(
-    folder: Path, settings: Config, size: tuple[int, int], daemon: str = "", program: Sequence[str] = DAEMON
+    folder: Path,
+    settings: Config,
+    size: tuple[int, int],
+    daemon: str = "",
+    program: Sequence[str] = DAEMON,
+    buffer_frames: int = LEAST_BUFFER_FRAMES,
 ) -> Iterator[Line]:
-    """Start a daemon with these artefacts, engine and priority, and more lines for [daemon] or behind it; end it afterwards."""
+    """Start a daemon with these artefacts, engine and priority, and more lines for [daemon] or behind it; end it afterwards.
+
+    `buffer_frames`: as many parts as are going to be under way at the same time.
+    """
     publish_port, request_port, metrics_port = _free_ports(3)
     publish, request = f"tcp://127.0.0.1:{publish_port}", f"tcp://127.0.0.1:{request_port}"
     engine = "\n".join(
@@ -217,7 +225,7 @@ def running_line(
         f'artifacts = {json.dumps(str(settings.artifacts.resolve()))}\n[engine]\n{engine}\n'
         f'[[gates]]\nname = "{GATE}"\n'
         f'[[cameras]]\nname = "{CAMERA}"\nkind = "pattern"\nsource = "{size[0]}x{size[1]}"\ngate = "{GATE}"\n'
-        f"buffer_frames = {BUFFER_FRAMES}\n"
+        f"buffer_frames = {max(LEAST_BUFFER_FRAMES, buffer_frames)}\n"
         f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n{daemon}\n{realtime}',
         encoding="utf-8",
     )  # fmt: skip

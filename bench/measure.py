@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.bare import one_by_one, run_batches
-from bench.line import BUFFER_FRAMES, Load, running_line
+from bench.line import Load, running_line
 from senbetsu import __version__
 from senbetsu.backbone import find_backbone
 from senbetsu.camera.pattern import pattern_pictures
@@ -24,6 +24,8 @@ DEADLINE_MS = 100.0
 MARGIN = 0.8
 """Share of what was reached that a line is advised to be planned for."""
 CAMERA_RATE_HZ = 10.0
+MOST_OUTSTANDING = 1024
+"""What a camera of the line may have waiting."""
 ALONE_S = 30.0
 """At most so long single parts are timed before an even rate, and after it."""
 CAPACITY_S = 10.0
@@ -35,14 +37,15 @@ def measure(config: Config, folder: Path, size: tuple[int, int], seconds: float)
     pictures = pattern_pictures(*size)
     bar = _bar(2 * ROUNDS + len(LOADS) + 3)
     judge = load_judge(config, for_line=True)
-    with running_line(folder, config, size) as line:
+    outstanding = _outstanding(judge)
+    with running_line(folder, config, size, buffer_frames=outstanding) as line:
         before = one_by_one(judge, pictures, seconds)
         bar.update()
         bare, daemon = [], []
         for _ in range(ROUNDS):
             bare.append(run_batches(judge, pictures, seconds))
             bar.update()
-            daemon.append(line.client.closed_loop(_outstanding(judge), seconds))
+            daemon.append(line.client.closed_loop(outstanding, seconds))
             bar.update()
         capacity = float(np.median(daemon))
         loads: list[Load] = []
@@ -100,8 +103,9 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
     """Three times what the daemon carries."""
     bar = _bar(2)
     judge = load_judge(config, for_line=True)
-    with running_line(folder, config, size) as line:
-        capacity = line.client.closed_loop(_outstanding(judge), min(seconds, CAPACITY_S))
+    outstanding = _outstanding(judge)
+    with running_line(folder, config, size, buffer_frames=outstanding) as line:
+        capacity = line.client.closed_loop(outstanding, min(seconds, CAPACITY_S))
         bar.update()
         load = line.client.open_loop(OVERLOAD * capacity, seconds, DEADLINE_MS)
         bar.update()
@@ -115,7 +119,8 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
 
 def _outstanding(judge: Judge) -> int:
     """Parts under way that keep the engine busy: enough wait for it while others are on their way to the client and back."""
-    return min(BUFFER_FRAMES, 12 * len(judge.engine.lanes) * len(judge.engine.lanes[0].inputs))
+    batch = len(judge.engine.lanes[0].inputs)
+    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * (12 if batch == 1 else 4 * batch))
 
 
 def _bar(steps: int) -> "tqdm[Any]":

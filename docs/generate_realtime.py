@@ -21,7 +21,8 @@ On a CPU the daemon judges as many parts at the same time as there are cores (`e
 OpenVINO's streams. The load chooses: a part that finds the engine idle has the graph that runs on all cores, and takes least
 time; one that had to wait, or comes beside others, is taken by a stream. All give the same scores. There are no batches then:
 parts that wait in line one by one leave it sooner than in a batch that all of them wait for, and no batch is
-padded. A GPU (and one core, and `streams = 1`) judges batches, as before.
+padded. One core (and `streams = 1`) judges batches, and so does a GPU: two at the same time, so that one is filled and uploaded
+while the other is computed.
 
 `benchmarks/streams.py`, parts a second, both ways in turns; "with shrinking" includes what makes a 1024 x 1024 frame the network's
 input:

@@ -43,9 +43,10 @@ class EngineSection(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0: all cores."""
     streams: Annotated[int, Field(ge=0, le=1024)] = 0
-    """openvino on the line: parts judged at the same time, each on its share of the cores; 0: one a core, at most 16."""
+    """On the line: with openvino, parts judged at the same time, each on its share of the cores; 0: one a core, at most 16.
+    On CUDA, batches under way at the same time; 0: two, which is the most."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Most parts in one batch, where parts are not judged in streams. Padded to 1, 2, 4, 8, ... up to this."""
+    """Most parts in one batch; openvino's streams have none. Padded to 1, 2, 4, 8, ... up to this."""
 
 
 class TrainSection(Section):

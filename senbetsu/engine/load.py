@@ -13,6 +13,8 @@ from senbetsu.scoring import Scorer, scoring_network
 
 MOST_STREAMS = 16
 """Unless the config names more: each takes a thread that shares Python's lock with the others."""
+STREAMS_ON_CUDA = 2
+"""While the batch of one is computed, that of the other is filled and uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
 
 
 def streams_of(section: EngineSection, choice: EngineChoice) -> int:
-    """How many parts the line's engine judges at the same time."""
-    if choice.kind != "openvino":
-        return 1
+    """How many parts, on CUDA batches, the line's engine judges at the same time."""
+    if choice.kind == "torch":
+        return 1 if choice.device == "cpu" else min(section.streams or STREAMS_ON_CUDA, STREAMS_ON_CUDA)
     from senbetsu.engine.openvino import cores_to_use
 
     cores = min(cores_to_use(), section.threads) if section.threads else cores_to_use()
@@ -107,7 +109,7 @@ def build_engine(
 ) -> Engine:
     """An engine, warmed up at every batch size; with `quantised` where the choice is int8, else without.
 
-    `streams`, on a CPU: parts that are judged at the same time; with more than one, they are not put into batches.
+    `streams`: parts that are judged at the same time, which OpenVINO does not put into batches; batches, by torch.
     """
     constants = scorer.constants()
     if choice.kind == "openvino":
@@ -119,5 +121,12 @@ def build_engine(
     from senbetsu.engine.pytorch import TorchEngine
 
     return TorchEngine(
-        scoring_network(backbone), constants, backbone.input_size, choice.precision, choice.device, threads, batch_sizes
+        scoring_network(backbone),
+        constants,
+        backbone.input_size,
+        choice.precision,
+        choice.device,
+        threads,
+        batch_sizes,
+        streams,
     )

@@ -1,11 +1,12 @@
 """The torch engine: on CUDA one captured graph a batch size and pinned memory, on a CPU the reference of all others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
 from senbetsu.scoring import OUTPUTS
@@ -14,8 +15,100 @@ from senbetsu.scoring_network import ScoringNetwork
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class Plain:
+    """The network on a CPU: done when `start` returns."""
+
+    def __init__(self, network: ScoringNetwork, constants: Sequence[Tensor], pictures: Tensor, scores: Tensor) -> None:
+        self._network, self._constants, self._pictures, self._scores = network, constants, pictures, scores
+
+    def start(self) -> None:
+        """Score the pictures."""
+        self._scores.copy_(self._network(self._pictures, *self._constants))
+
+    def wait(self) -> None:
+        """There is nothing to wait for."""
+
+
+class Captured:
+    """Upload, network and download as one CUDA graph (Gray, "Getting Started with CUDA Graphs", 2019)."""
+
+    def __init__(self, network: ScoringNetwork, constants: Sequence[Tensor], pictures: Tensor, scores: Tensor) -> None:
+        """`pictures` and `scores` are in pinned memory; the graph runs on the device of `constants`."""
+        device = constants[0].device
+        images = torch.zeros_like(pictures, device=device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+        def step() -> None:
+            images.copy_(pictures, non_blocking=True)
+            scores.copy_(network(images, *constants), non_blocking=True)
+
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):  # cuDNN chooses its algorithms before the capture
+                step()
+        self._stream.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        # thread_local: another engine may be at work on another thread while this one is built beside it.
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+            step()
+        self._used_by_the_graph = network, constants, pictures, images, scores  # it does not keep them itself
+
+    def start(self) -> None:
+        """Let the GPU score the pictures."""
+        with torch.cuda.stream(self._stream):
+            self._graph.replay()
+
+    def wait(self) -> None:
+        """Until the scores are there."""
+        self._stream.synchronize()
+
+
+class TorchLane:
+    """One batch at a time, in buffers of its own, on CUDA in a stream of its own. See senbetsu.engine.interface.Lane."""
+
+    def __init__(
+        self,
+        network: ScoringNetwork,
+        constants: Sequence[Tensor],
+        input_size: int,
+        device: torch.device,
+        batch_sizes: Sequence[int],
+    ) -> None:
+        """`network` and `constants` are on the device, and shared with other lanes."""
+        on_cuda = device.type == "cuda"
+        self._device = device
+        self._pinned = torch.zeros((batch_sizes[-1], input_size, input_size, 3), dtype=torch.uint8, pin_memory=on_cuda)
+        self.inputs: NDArray[np.uint8] = self._pinned.numpy()
+        self._scores = torch.zeros((batch_sizes[-1], len(OUTPUTS)), pin_memory=on_cuda)
+        self._host_scores = cast(NDArray[np.float32], self._scores.numpy())
+        self._size_of = [next(s for s in batch_sizes if s >= max(n, 1)) for n in range(batch_sizes[-1] + 1)]
+        self.steps: dict[int, Plain | Captured] = {}
+        with torch.inference_mode():
+            for size in batch_sizes:
+                make = Captured if on_cuda else Plain
+                self.steps[size] = make(network, constants, self._pinned[:size], self._scores[:size])
+                self._score(size)
+
+    def run(self, count: int) -> Scores:
+        """Score the first `count` rows of `inputs`. Raises EngineFault: after a CUDA error nothing is answered."""
+        try:
+            with torch.inference_mode():
+                self._score(self._size_of[count])
+        except RuntimeError as error:
+            raise EngineFault(f"torch on {self._device}: {error}") from error
+        return scores_of(self._host_scores[:count])
+
+    def _score(self, size: int) -> None:
+        step = self.steps[size]
+        step.start()
+        step.wait()
+
+
 class TorchEngine:
-    """See senbetsu.engine.interface.Engine."""
+    """See senbetsu.engine.interface.Engine. It is a lane itself, beside `streams` others if these are at least two.
+
+    So uploads, computing and downloads of their batches overlap, and while one's batch is on the GPU the CPU fits the pictures
+    of the other's.
+    """
 
     kind = "torch"
 
@@ -28,73 +121,27 @@ class TorchEngine:
         device: str,
         threads: int,
         batch_sizes: Sequence[int],
+        streams: int = 1,
     ) -> None:
         self.precision = precision
         self.batch_sizes = tuple(sorted(batch_sizes))
-        self._device = torch.device(device)
-        on_cuda = self._device.type == "cuda"
-        self.device = torch.cuda.get_device_name(self._device) if on_cuda else "CPU"
-        if threads and not on_cuda:
+        where = torch.device(device)
+        self.device = torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
+        if threads and where.type == "cpu":
             torch.set_num_threads(threads)
         network.features.use(DTYPES[precision])
-        self._network = network.eval().to(self._device)
-        self._constants = [torch.from_numpy(constant).to(self._device) for constant in constants]
-        shape = (self.batch_sizes[-1], input_size, input_size, 3)
-        self._pinned = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_cuda)
-        self.inputs: NDArray[np.uint8] = self._pinned.numpy()
-        self._scores = torch.zeros((self.batch_sizes[-1], len(OUTPUTS)), pin_memory=on_cuda)
-        self._host_scores = cast(NDArray[np.float32], self._scores.numpy())
-        self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]
-        self._replay: dict[int, Callable[[], None]] = {}
-        with torch.inference_mode():
-            for size in self.batch_sizes:
-                self._replay[size] = self._captured(size) if on_cuda else self._plain(size)
-                self._replay[size]()
-
-    def _plain(self, size: int) -> Callable[[], None]:
-        network, constants, pictures, scores = self._network, self._constants, self._pinned[:size], self._scores[:size]
-
-        def step() -> None:  # without self: an engine that is dropped is freed at once, not when the collector comes by
-            scores.copy_(network(pictures, *constants))
-
-        return step
-
-    def _captured(self, size: int) -> Callable[[], None]:
-        """Upload, network and download as one CUDA graph (Gray, "Getting Started with CUDA Graphs", 2019)."""
-        network, constants, pictures, scores = self._network, self._constants, self._pinned[:size], self._scores[:size]
-        images = torch.zeros_like(pictures, device=self._device)
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-
-        def step() -> None:
-            images.copy_(pictures, non_blocking=True)
-            scores.copy_(network(images, *constants), non_blocking=True)
-
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # cuDNN chooses its algorithms before the capture
-                step()
-        stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # thread_local: another engine may be at work on another thread while this one is built beside it.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            step()
-
-        def replay() -> None:
-            with torch.cuda.stream(stream):
-                graph.replay()
-            stream.synchronize()
-
-        return replay
+        shared = network.eval().to(where), [torch.from_numpy(constant).to(where) for constant in constants]
+        self._own, *others = (
+            TorchLane(*shared, input_size, where, self.batch_sizes) for _ in range(1 + (streams if streams > 1 else 0))
+        )
+        self._others: Sequence[Lane] = others
+        self.inputs = self._own.inputs
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """The engine: a GPU is filled by a batch."""
-        return (self,)
+        """Each for a thread of its own; or the engine alone."""
+        return self._others or (self,)
 
     def run(self, count: int) -> Scores:
         """Score the first `count` rows of `inputs`. Raises EngineFault: after a CUDA error nothing is answered."""
-        try:
-            with torch.inference_mode():
-                self._replay[self._size_of[count]]()
-        except RuntimeError as error:
-            raise EngineFault(f"torch on {self.device}: {error}") from error
-        return scores_of(self._host_scores[:count])
+        return self._own.run(count)

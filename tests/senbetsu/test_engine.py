@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection, load_config
 from senbetsu.embedding import load_embedding
-from senbetsu.engine import Engine, EngineChoice, Lane, batch_sizes_up_to, build_engine, choose_engine, streams_of
+from senbetsu.engine import EngineChoice, Lane, batch_sizes_up_to, build_engine, choose_engine, streams_of
 from senbetsu.engine.openvino import OpenVINOEngine, cpu_has_bf16
 from senbetsu.engine.pytorch import TorchEngine
 from senbetsu.errors import ArtifactError, ConfigError
@@ -24,6 +24,7 @@ from senbetsu.scoring_network import ScoringNetwork
 
 OPENVINO = EngineChoice("openvino", "fp32", "cpu")
 TORCH = EngineChoice("torch", "fp32", "cpu")
+CUDA = EngineChoice("torch", "fp32", "cuda")
 BF16_TOLERANCE = 0.35
 """Relative, of a score in bf16 against fp32. It is the backbone's own rounding, seen through a whitening that makes small
 differences large, and it shifts all parts alike; a profile is bound to its precision, so the two never meet on a line."""
@@ -49,7 +50,7 @@ def pictures(line) -> list[np.ndarray]:
     return [read_image(path) for path in find_images([line.test_normal, line.test_defects])]
 
 
-def scores_of(engine: Engine, pictures: list[np.ndarray], batch: int) -> np.ndarray:
+def scores_of(engine: Lane, pictures: list[np.ndarray], batch: int) -> np.ndarray:
     rows = []
     for start in range(0, len(pictures), batch):
         some = pictures[start : start + batch]
@@ -110,6 +111,30 @@ def test_streams_judge_at_the_same_time_and_give_the_scores_of_the_whole_engine(
             np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        TORCH,
+        pytest.param(
+            CUDA,
+            marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+        ),
+    ],
+    ids=["cpu", "cuda"],
+)
+def test_lanes_of_torch_judge_batches_at_the_same_time_and_give_the_scores_of_the_engine(
+    profile: Profile, backbone: Backbone, pictures: list[np.ndarray], choice: EngineChoice
+) -> None:
+    """While a batch of one lane is on the GPU, the other's is filled."""
+    engine = build_engine(profile.scorer, backbone, choice, 0, (1, 4), streams=2)
+    assert engine.batch_sizes == (1, 4)
+    assert len({id(one) for one in (engine, *engine.lanes)}) == 3
+    expected = scores_of(engine, pictures, 4)
+    with ThreadPoolExecutor(3) as threads:
+        for scores in threads.map(lambda lane: scores_of(lane, pictures, 4), (engine, *engine.lanes)):
+            np.testing.assert_allclose(scores, expected, rtol=1e-4)
+
+
 def test_there_are_as_many_streams_as_cores_unless_the_config_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("senbetsu.engine.openvino.cores_to_use", lambda: 6)
     assert streams_of(EngineSection(), OPENVINO) == 6
@@ -118,6 +143,9 @@ def test_there_are_as_many_streams_as_cores_unless_the_config_says_otherwise(mon
     assert streams_of(EngineSection(streams=9), OPENVINO) == 6
     assert streams_of(EngineSection(threads=4), OPENVINO) == 4
     assert streams_of(EngineSection(), TORCH) == 1
+    assert streams_of(EngineSection(), CUDA) == 2
+    assert streams_of(EngineSection(streams=1), CUDA) == 1
+    assert streams_of(EngineSection(streams=9), CUDA) == 2
     monkeypatch.setattr("senbetsu.engine.openvino.cores_to_use", lambda: 64)
     assert streams_of(EngineSection(), OPENVINO) == 16
 
@@ -130,7 +158,7 @@ def test_a_statistic_that_is_not_finite_gives_no_finite_score(
     """OpenVINO's maximum takes NaN for the smaller number, and so does a scalar fused with it: the score came out finite."""
     constants = profile.scorer.constants()
     broken = getattr(constants, which).copy()
-    broken.view(-1)[0] = torch.nan
+    broken.reshape(-1)[0] = np.nan
     constants = constants._replace(**{which: broken})
     engine = (
         OpenVINOEngine(scoring_network, constants, backbone, "fp32", 0, (1,))
@@ -145,9 +173,8 @@ def test_a_statistic_that_is_not_finite_gives_no_finite_score(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_the_reference(profile: Profile, backbone: Backbone, pictures: list[np.ndarray]) -> None:
     reference = scores_of(build_engine(profile.scorer, backbone, TORCH, 0, (8,)), pictures, 8)
-    exact = EngineChoice("torch", "fp32", "cuda")
     np.testing.assert_allclose(
-        scores_of(build_engine(profile.scorer, backbone, exact, 0, (1, 8)), pictures, 8), reference, rtol=5e-3
+        scores_of(build_engine(profile.scorer, backbone, CUDA, 0, (1, 8)), pictures, 8), reference, rtol=5e-3
     )
     half = EngineChoice("torch", "fp16", "cuda")
     np.testing.assert_allclose(

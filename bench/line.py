@@ -99,7 +99,8 @@ class Client:
         while not self._heard.poll(100):
             if process.poll() is not None or time.monotonic() > until_s:
                 raise UserError(f"the daemon did not start:\n{log.read_text()[-3000:]}")
-        self._pid = process.pid
+        self.pid = process.pid
+        """The daemon's."""
         self._number = 0
         self._sent_ns: dict[int, int] = {}
 
@@ -143,7 +144,7 @@ class Client:
         reasons: Counter[str] = Counter()
         latencies_ms: list[float] = []
         at_daemon_ms: list[float] = []
-        memory = ResidentMemory(self._pid, min(SETTLE_S, seconds / 2))
+        memory = ResidentMemory(self.pid, min(SETTLE_S, seconds / 2))
         began_s, sent = time.perf_counter() + 0.05, 0
         while sent < parts or self._sent_ns:
             while sent < parts and time.perf_counter() >= began_s + sent / rate_hz:

@@ -124,5 +124,5 @@ def test_growth_counts_from_when_the_load_has_settled() -> None:
 def test_the_daemon_runs_at_the_priority_that_the_config_asks_for(line, tmp_path) -> None:
     config = load_config(None, {"artifacts": line.artifacts, "realtime.fifo_priority": 3})
     with running_line(tmp_path, config, (64, 64)) as running:
-        pid = running.client._pid
+        pid = running.client.pid
         assert (os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority) == (os.SCHED_FIFO, 3)

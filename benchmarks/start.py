@@ -1,0 +1,70 @@
+"""From the start of the daemon's process to READY, and what memory it holds then; the converted graph is in the cache.
+
+    PYTHONPATH=. python benchmarks/start.py
+
+A start is the whole process: interpreter, imports, artefacts, two compilations of the graph, sockets, first heartbeat. In turns
+with it, what an interpreter takes that imports torch and nothing else: the daemon does without where OpenVINO judges.
+The profile is of random numbers, in the shapes of a real one.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from conditions import save
+
+from bench.__main__ import artifacts_to_use
+from bench.line import running_line
+from senbetsu.config import Config, EngineSection
+
+STARTS = 10
+FRAME = (1024, 1024)
+
+
+def import_s(module: str) -> float:
+    """Of an interpreter that imports it."""
+    began_s = time.perf_counter()
+    subprocess.run([sys.executable, "-P", "-c", f"import {module}"], check=True)
+    return time.perf_counter() - began_s
+
+
+def resident_mib(pid: int) -> float:
+    """Of a process, with what it shares with others."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} tells no size")
+
+
+def main() -> None:
+    """Measure and save."""
+    ready, torch, resident = [], [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        settings = Config(engine=EngineSection(device="cpu"), artifacts=folder / "none")
+        artifacts, _ = artifacts_to_use(settings, folder)
+        settings = settings.model_copy(update={"artifacts": artifacts})
+        for number in range(STARTS + 1):
+            with running_line(folder, settings, FRAME) as line:
+                if number:  # the first may have converted the graph
+                    ready.append(line.ready_s)
+                    resident.append(resident_mib(line.client.pid))
+            torch.append(import_s("torch"))
+    save(
+        "start",
+        {
+            "starts": STARTS,
+            "ready_s": {
+                "median": round(float(np.median(ready)), 2), "least": min(ready), "most": max(ready),
+            },
+            "resident_mib": round(float(np.median(resident))),
+            "import_torch_s": round(float(np.median(torch[1:])), 2),
+        },
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from demo.elpv import split
 from senbetsu.config import load_config
-from senbetsu.drift import DriftDetector, Expected, ScoreDistribution
+from senbetsu.distribution import ScoreDistribution
+from senbetsu.drift import DriftDetector, Expected
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, build_engine
 from senbetsu.fitting import fit

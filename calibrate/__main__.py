@@ -27,7 +27,7 @@ from calibrate.shots import Every
 from senbetsu import __version__
 from senbetsu.conformal import Claim, finite_threshold, percent
 from senbetsu.distributed import Group, join_group
-from senbetsu.drift import ScoreDistribution
+from senbetsu.distribution import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import choose_engine
 from senbetsu.engine.quantised import save_quantised

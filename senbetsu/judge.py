@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from senbetsu.config import Config
-from senbetsu.drift import ScoreDistribution
+from senbetsu.distribution import ScoreDistribution
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import Engine, batch_sizes_up_to, build_engine, choose_engine, streams_of
 from senbetsu.engine.quantised import load_quantised

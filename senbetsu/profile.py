@@ -16,7 +16,7 @@ import numpy as np
 from senbetsu.artifacts import Tensors, finite, load_artifact, save_artifact
 from senbetsu.config import CameraSection, Config
 from senbetsu.conformal import Claim
-from senbetsu.drift import ScoreDistribution
+from senbetsu.distribution import ScoreDistribution
 from senbetsu.embedding import Embedding
 from senbetsu.engine.load import EngineChoice
 from senbetsu.errors import ArtifactError

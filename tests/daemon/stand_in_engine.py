@@ -19,7 +19,7 @@ import numpy as np
 from daemon.__main__ import serve
 from daemon.recipes import RecipeSource
 from senbetsu.config import Config, read_settings
-from senbetsu.drift import ScoreDistribution
+from senbetsu.distribution import ScoreDistribution
 from senbetsu.engine import EngineFault, Lane, Scores
 from senbetsu.errors import ArtifactError
 from senbetsu.judge import Judge

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
+from scipy.stats import betabinom
 
+from senbetsu.distribution import ScoreDistribution
 from senbetsu.drift import (
     LENGTHS,
     MOST_EVIDENCE,
     DriftDetector,
     Expected,
-    ScoreDistribution,
     many_rejected,
     none_rejected,
     patience_of,
@@ -234,6 +235,12 @@ def test_the_chance_of_many_rejects_is_that_of_simulated_lines() -> None:
     rejected = random.random((lines, rejects + passes - 1)) < random.beta(n - k + 1, k, lines)[:, None]
     seen = (rejected.sum(1) >= rejects).mean()
     assert many_rejected(n, k, rejects, passes) == pytest.approx(seen, abs=3 * np.sqrt(0.25 / lines))
+
+
+@pytest.mark.parametrize(("n", "k", "rejects", "passes"), [(3, 2, 12, 10), (200, 198, 100, 100), (20, 20, 800, 100)])
+def test_the_chance_of_many_rejects_is_scipys(n: int, k: int, rejects: int, passes: int) -> None:
+    expected = betabinom.sf(rejects - 1, rejects + passes - 1, n - k + 1, k)
+    assert many_rejected(n, k, rejects, passes) == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 def parts_until(detector: DriftDetector, scores: np.ndarray, *, alarmed: bool) -> int | None:

@@ -3,7 +3,10 @@
 Blocks of calls alternate, as in graph_cost.py. Where other programs run at the same time (`load_average` tells), the lower
 quantile of the blocks is the figure to look at: what is above it is waiting. The model is the demo's (it is run first where
 there is none); 8-bit backbone and profile are made by `calibrate` itself, ranges from 200 cells that were trained on. Each
-precision has its own threshold, from the same cells by the same rank.
+precision has its own threshold, from the same cells by the same rank. `ways` leaves out one at a time of what `calibrate` does
+beyond NNCF's defaults, and says how the calibration's scores then correlate with the unquantised ones (Spearman).
+
+A CPU without bf16 has a file of its own, int8_fp32.
 
 A folder as argument keeps these artefacts for the next run.
 """
@@ -13,14 +16,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import nncf
 import numpy as np
 from compact import scores
 from conditions import save
 from graph_cost import time_of
+from scipy.stats import spearmanr
 
+from calibrate.quantise import quantise
 from demo.__main__ import ARTIFACTS, REPOSITORY
 from demo.elpv import split
 from senbetsu.auroc import auroc
@@ -68,6 +77,28 @@ def times(graphs: dict[str, CompiledGraph], batch: int) -> dict[str, Any]:
     return found
 
 
+WAYS: dict[str, dict[str, Any]] = {
+    "as calibrate does": {},
+    "fast bias correction": {"fast_bias_correction": True},
+    "weights of the whole range": {"overflow_fix": nncf.OverflowFix.DISABLE},
+}
+
+
+@contextmanager
+def quantising(**other: Any) -> Iterator[None]:
+    """`nncf.quantize` with other arguments than `calibrate` gives it."""
+    quantize = nncf.quantize
+
+    def with_other(*arguments: Any, **named: Any) -> Any:
+        changed = dict(other)
+        if "overflow_fix" in changed:
+            named["advanced_parameters"].overflow_fix = changed.pop("overflow_fix")
+        return quantize(*arguments, **{**named, **changed})
+
+    with patch.object(nncf, "quantize", with_other):
+        yield
+
+
 def main(folder: Path) -> None:
     """The benchmark."""
     artefacts(folder)
@@ -84,6 +115,7 @@ def main(folder: Path) -> None:
         return CompiledGraph(scoring_network, constants, embedding.backbone, precision, 0, (batch,))
 
     precisions = ["int8", "bf16", "fp32"] if cpu_has_bf16() else ["int8", "fp32"]
+    plain = precisions[1]
     load_before = os.getloadavg()
     timed = {f"batch {batch}": times({p: graph(p, batch) for p in precisions}, batch) for batch in (1, BATCH)}
     load_after = os.getloadavg()
@@ -112,11 +144,26 @@ def main(folder: Path) -> None:
             "farthest_of_them_from_the_threshold": round(float(away[changed].max()), 4) if changed.any() else 0.0,
             "changed_beyond_10_percent": int((changed & (away > 0.1)).sum()),
         }
+    reference_normal, reference_line = (scores(graph(plain, BATCH), some) for some in (normal, line))
+    ways = {}
+    for name, other in WAYS.items():
+        with quantising(**other):
+            made = quantise(embedding.backbone, split().train_normal[:RANGES])
+        engine = CompiledGraph(
+            scoring_network, constants, embedding.backbone, made.rest, 0, (BATCH,), quantised=made
+        )  # fmt: skip
+        found = scores(engine, line)
+        difference = auroc(found[~bad], found[bad]) - auroc(reference_line[~bad], reference_line[bad])
+        ways[name] = {
+            "correlation": round(float(spearmanr(scores(engine, normal), reference_normal).statistic), 4),
+            "auroc_minus_unquantised": round(difference, 5),
+        }
     save(
-        "int8",
+        "int8" if cpu_has_bf16() else "int8_fp32",
         {
             "load_average": {"before": load_before, "after": load_after},
             "whole_graph": timed,
+            "ways": ways,
             "cells": {"good": int((~bad).sum()), "defective": int(bad.sum()), **judged},
         },
     )

@@ -88,9 +88,12 @@ def quantise(backbone: Backbone, paths: Sequence[Path]) -> QuantisedMaps:
     log.info("quantising the backbone with %d normal parts", len(paths))
     rest = cast(Literal["bf16", "fp32"], unquantised().precision)
     exact = openvino_model(MapsNetwork, backbone)
-    # A defect may be brighter than any normal part: the whole range that was seen, not its average over pictures.
-    whole_range = nncf.AdvancedQuantizationParameters(
-        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+    advanced = nncf.AdvancedQuantizationParameters(
+        # A defect may be brighter than any normal part: the whole range that was seen, not its average over pictures.
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        # Weights of half the range. A CPU without VNNI adds products in 16 bits, which larger ones overflow: then scores are
+        # others, and the same profile judges otherwise on another PC (benchmarks/int8.py).
+        overflow_fix=nncf.OverflowFix.ENABLE,
     )
     try:
         # Its progress bars go to standard output, which `--json` promises to one object.
@@ -101,7 +104,8 @@ def quantise(backbone: Backbone, paths: Sequence[Path]) -> QuantisedMaps:
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(paths),
                 ignored_scope=nncf.IgnoredScope(names=readers_of_the_picture(exact)),
-                advanced_parameters=whole_range,
+                fast_bias_correction=False,  # layer by layer, each behind quantised ones; takes longer, and is worth it
+                advanced_parameters=advanced,
             )
     except (RuntimeError, ValueError, nncf.ValidationError, nncf.InternalError, nncf.UnsupportedModelError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -1,4 +1,4 @@
-"""Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,recipe_change,plc_latency}.py and `senbetsu bench` measured."""
+"""Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,recipe_change,int8,plc_latency}.py and `senbetsu bench` measured."""
 
 import json
 import runpy
@@ -10,6 +10,7 @@ DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks/results"
 Figures = Mapping[str, Any]
 LOAD = runpy.run_path(str(DOCS / "draw_load.py"))
+eight_bits = runpy.run_path(str(DOCS / "eight_bits.py"))["eight_bits"]
 
 HEAD = """# Real time: from trigger to verdict
 
@@ -226,7 +227,7 @@ def pages() -> dict[Path, str]:
             parts.append(told(measured[name]))
     return {
         DOCS / "realtime.md": "\n".join(
-            [*parts, changes(measured["recipe_change"]), *to_the_plc(measured["plc_latency"])]
+            [*parts, changes(measured["recipe_change"]), *eight_bits(measured), *to_the_plc(measured["plc_latency"])]
         )
         + "\n"
     }

@@ -12,8 +12,9 @@ import numpy as np
 from conditions import save
 from numpy.typing import NDArray
 
-from demo.__main__ import ARTIFACTS, REPOSITORY
+from demo.__main__ import REPOSITORY
 from demo.elpv import split
+from demo.report import ARTIFACTS
 from senbetsu.auroc import auroc
 from senbetsu.embedding import load_embedding
 from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo.__main__ import ARTIFACTS, REPOSITORY, Service, free_port
+from demo.__main__ import REPOSITORY, Service, free_port
+from demo.report import ARTIFACTS
 
 UNIT_NICE = -5
 """Of both units in systemd/."""

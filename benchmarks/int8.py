@@ -30,8 +30,9 @@ from graph_cost import time_of
 from scipy.stats import spearmanr
 
 from calibrate.quantise import quantise
-from demo.__main__ import ARTIFACTS, REPOSITORY
+from demo.__main__ import REPOSITORY
 from demo.elpv import split
+from demo.report import ARTIFACTS
 from senbetsu.auroc import auroc
 from senbetsu.conformal import threshold_at
 from senbetsu.embedding import load_embedding

@@ -39,7 +39,7 @@ from conditions import save
 from demo_line import DemoLine, as_its_unit, demo_line, make_demo
 from pymodbus.client import ModbusTcpClient
 
-from demo.__main__ import ROOT
+from demo.report import ROOT
 from senbetsu.messages import Result, decode_result
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COUNT, Control, PlcWrite, SlotBit
 from senbetsu.verdict import Reason

@@ -20,7 +20,8 @@ import zmq
 from conditions import save
 
 from bench.line import running_line
-from demo.__main__ import ARTIFACTS, REPOSITORY, ROOT
+from demo.__main__ import REPOSITORY
+from demo.report import ARTIFACTS, ROOT
 from senbetsu.config import Config
 from senbetsu.requests import Answer, RecipeRequest, encode_request
 

@@ -22,7 +22,6 @@ from pymodbus.client import ModbusTcpClient
 from daemon.book import JudgedBy, Look
 from daemon.outcome import Outcome
 from daemon.publishing import Identity, Publisher
-from daemon.service import new_epoch
 from demo.__main__ import Service, free_port
 from senbetsu.config import load_config
 from senbetsu.messages import TRIGGER_MODULUS
@@ -48,7 +47,7 @@ def publish(config_path: Path) -> None:
     """The process in the daemon's place."""
     config = load_config(config_path)
     context: zmq.Context[Any] = zmq.Context()
-    identity, judge = Identity("line1", new_epoch(), "b"), JudgedBy("lot", 0, "m" * 64, "p" * 64, 1.0)
+    identity, judge = Identity.of_this_start("line1"), JudgedBy("lot", 0, "m" * 64, "p" * 64, 1.0)
     publisher = Publisher(context, config, identity, {"cam1": False}, Metrics(DAEMON_METRICS))
     router = bound_socket(context, "request", config.daemon.request, "daemon.request")
     next_beat_ns = 0

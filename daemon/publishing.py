@@ -1,9 +1,11 @@
 """Outcomes become messages: numbered, published, counted, and kept for those who missed them."""
 
+import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import zmq
 from prometheus_client import Counter
@@ -27,6 +29,15 @@ class Identity:
     instance: str
     epoch: int
     boot_id: str
+
+    @classmethod
+    def of_this_start(cls, instance: str) -> Self:
+        """The epoch is microseconds since 1970: greater than that of any start before, and under 2^53. The boot tells a run of
+        the operating system from another, as monotonic clocks start anew.
+        """
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        boot_id = boot.read_text().strip() if boot.exists() else f"pid-{os.getpid()}"
+        return cls(instance, int(datetime.now(UTC).timestamp() * 1e6), boot_id)
 
 
 class Publisher:

@@ -7,11 +7,8 @@ settles what is overdue, and ends the process when a thread has died: systemd st
 import gc
 import logging
 import math
-import os
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -113,11 +110,7 @@ class Daemon:
 
         self._context: zmq.Context[Any] = zmq.Context()
         self._curve = server_curve(self._context, config)
-        self._identity = Identity(
-            config.instance,
-            new_epoch(),
-            boot_id(),
-        )
+        self._identity = Identity.of_this_start(config.instance)
         simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
         self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics, self._curve)
         self._router = bound_socket(self._context, "request", config.daemon.request, "daemon.request", self._curve)
@@ -312,14 +305,3 @@ def check_config(config: Config) -> None:
                 f"gates.{gate.name}: its cameras have trigger = {' and '.join(sorted(triggers))}, but all looks at "
                 "a part must be of one kind; set cameras.trigger alike, or give the free-running one a gate of its own"
             )
-
-
-def new_epoch() -> int:
-    """Microseconds since 1970: greater than that of any start before, and under 2^53."""
-    return int(datetime.now(UTC).timestamp() * 1e6)
-
-
-def boot_id() -> str:
-    """Tells one run of the operating system from another, as monotonic clocks start anew."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else f"pid-{os.getpid()}"

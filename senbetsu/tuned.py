@@ -1,5 +1,7 @@
-"""Fine-tuned weights of a backbone, as numbers. The novelty gauge looks at the frozen features whatever was learned, the
-metric gauge at the tuned ones: senbetsu.two_fold runs both.
+"""Fine-tuned weights of a backbone, as numbers.
+
+The novelty gauge looks at the frozen features whatever was learned, the metric gauge at the tuned ones: senbetsu.two_fold
+runs both.
 """
 
 import hashlib

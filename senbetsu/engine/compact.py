@@ -2,7 +2,8 @@
 
 One part is measured by products of a vector with matrices of up to a million numbers, each read once, so that such a product
 takes as long as reading its matrix. A column is rounded to 1/127 of its largest entry. This is for engines that compute in
-bf16, whose own rounding of the backbone's maps is larger than what this adds; benchmarks/compact.py measures both.
+bf16 or behind a backbone in 8 bits, whose own rounding of the backbone's maps is larger than what this adds; benchmarks/compact.py
+measures both.
 """
 
 import numpy as np

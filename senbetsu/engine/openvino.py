@@ -77,7 +77,7 @@ class CompiledGraph:
         quantised: QuantisedMaps | None = None,
         streams: int = 1,
     ) -> None:
-        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16. `quantised`: in the backbone's
+        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16 and int8. `quantised`: in the backbone's
         place; `precision` is that of the rest. `streams`: at most so many, and none unless that makes two.
         """
         self.batch_sizes = tuple(sorted(batch_sizes)) if streams == 1 else (1,)
@@ -88,9 +88,9 @@ class CompiledGraph:
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
         if threads:
             properties["INFERENCE_NUM_THREADS"] = threads
-        model = openvino_model(
-            network, backbone, constants, precision == "bf16" if compact is None else compact, quantised
-        )
+        if compact is None:
+            compact = precision == "bf16" or quantised is not None
+        model = openvino_model(network, backbone, constants, compact, quantised)
         self._requests: dict[int, ov.InferRequest] = {}
         for size in self.batch_sizes:
             model.reshape([size, input_size, input_size, 3])

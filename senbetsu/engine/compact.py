@@ -1,9 +1,8 @@
 """A profile's large matrices as 8-bit integers with a scale a column: half of what bf16 takes to read.
 
 One part is measured by products of a vector with matrices of up to a million numbers, each read once, so that such a product
-takes as long as reading its matrix. A column is rounded to 1/127 of its largest entry. This is for engines that compute in
-bf16 or behind a backbone in 8 bits, whose own rounding of the backbone's maps is larger than what this adds; benchmarks/compact.py
-measures both.
+takes as long as reading its matrix. A column is rounded to 1/127 of its largest entry. This is for engines whose own
+rounding of the backbone's maps is larger than what this adds: in bf16, of which benchmarks/compact.py measures both, and in 8 bits.
 """
 
 import numpy as np

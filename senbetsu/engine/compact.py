@@ -2,7 +2,8 @@
 
 One part is measured by products of a vector with matrices of up to a million numbers, each read once, so that such a product
 takes as long as reading its matrix. A column is rounded to 1/127 of its largest entry. This is for engines whose own
-rounding of the backbone's maps is larger than what this adds: in bf16, of which benchmarks/compact.py measures both, and in 8 bits.
+rounding of the backbone's maps is larger than what this adds: in 8 bits, and in bf16, of which benchmarks/compact.py measures
+both.
 """
 
 import numpy as np

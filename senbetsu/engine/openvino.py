@@ -77,8 +77,8 @@ class CompiledGraph:
         quantised: QuantisedMaps | None = None,
         streams: int = 1,
     ) -> None:
-        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16 and int8. `quantised`: in the place of
-        the backbone; `precision` is that of the rest. `streams`: at most so many, and none unless that makes two.
+        """`compact`: large constants as integers (senbetsu.engine.compact); None: in bf16 and int8. `quantised`: for the
+        backbone; `precision` is that of the rest. `streams`: at most so many, and none unless that makes two.
         """
         self.batch_sizes = tuple(sorted(batch_sizes)) if streams == 1 else (1,)
         input_size = backbone.input_size

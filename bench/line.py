@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from senbetsu.config import Config
 from senbetsu.errors import UserError
+from senbetsu.sockets import has_message
 
 DAEMON = (sys.executable, "-P", "-m", "daemon")
 GATE, CAMERA = "gate1", "cam1"
@@ -117,7 +118,7 @@ class Client:
 
     def _results(self) -> Iterator[tuple[dict[str, Any], float]]:
         """Every result that is there, and its latency in ms."""
-        while _has_message(self._heard):
+        while has_message(self._heard):
             topic, payload = self._heard.recv_multipart()
             now_ns = time.monotonic_ns()
             if topic.startswith(b"result."):
@@ -125,7 +126,7 @@ class Client:
                 sent_ns = self._sent_ns.pop(result["trigger"], None)
                 if sent_ns is not None:
                     yield result, (now_ns - sent_ns) / 1e6
-        while _has_message(self._dealer):
+        while has_message(self._dealer):
             self._dealer.recv_multipart()
 
     def closed_loop(self, outstanding: int, seconds: float) -> float:
@@ -247,11 +248,6 @@ def running_line(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _has_message(socket: "zmq.Socket[bytes]") -> bool:
-    """The client shares the cores with what it measures: `poll` takes several times as long."""
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def _quantiles(values: list[float], *quantiles: float) -> list[float | None]:

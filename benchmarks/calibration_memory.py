@@ -29,7 +29,7 @@ import calibrate.__main__ as program
 import calibrate.account
 import calibrate.fit
 import calibrate.parts
-from benchmarks.conditions import save
+from benchmarks.conditions import resident_mib, save
 from calibrate.fit import Calibration
 from calibrate.fitted import FittedPictures
 from calibrate.lots import hold_out
@@ -112,16 +112,10 @@ class StandIn:
         return Scores(score, score, score)
 
 
-def resident_mib() -> float:
-    """Now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
 def measured(run: Callable[[int], dict[str, Any]], count: int) -> dict[str, Any]:
     """A small run first, then the one with `count` parts."""
     run(WARM)
-    before = resident_mib()
+    before = resident_mib("self")
     began = time.monotonic()
     told = run(count)
     return {

@@ -1,6 +1,7 @@
 """Under which conditions a figure was measured, and where it is kept. Not a benchmark itself."""
 
 import json
+import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,6 +29,12 @@ def conditions(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
+
+
+def resident_mib(process: int | str) -> float:
+    """Of a process by its number, or of "self": what it holds in memory, with what it shares with others."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def save(name: str, figures: dict[str, Any]) -> None:

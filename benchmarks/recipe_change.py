@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from conditions import save
+from conditions import resident_mib, save
 
 from bench.line import running_line
 from demo.__main__ import REPOSITORY
@@ -38,11 +38,10 @@ def change(dealer: "zmq.Socket[bytes]", number: int) -> float:
     return time.perf_counter() - began_s
 
 
-def resident_mib() -> float:
+def daemons_mib() -> float:
     """Of the daemon, which is this process's only child."""
     (child,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    pages = int(Path(f"/proc/{child}/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+    return round(resident_mib(child), 1)
 
 
 def run(folder: Path) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def run(folder: Path) -> dict[str, Any]:
         memory = []
         for _ in range(CHANGES):
             seconds.append(change(dealer, 2 - len(seconds) % 2))
-            memory.append(resident_mib())
+            memory.append(daemons_mib())
         dealer.close(0)
     took = seconds[:under_load]
     return {

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from conditions import save
+from conditions import resident_mib, save
 
 from bench.__main__ import artifacts_to_use
 from bench.line import running_line
@@ -29,14 +29,6 @@ def import_s(module: str) -> float:
     began_s = time.perf_counter()
     subprocess.run([sys.executable, "-P", "-c", f"import {module}"], check=True)
     return time.perf_counter() - began_s
-
-
-def resident_mib(pid: int) -> float:
-    """Of a process, with what it shares with others."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid} tells no size")
 
 
 def main() -> None:

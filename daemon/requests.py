@@ -23,10 +23,10 @@ from senbetsu.requests import (
     TriggerRequest,
     decode_request,
 )
+from senbetsu.sockets import has_message
 from senbetsu.states import ACCEPTS_TRIGGERS, State
 from senbetsu.verdict import Reason
 
-POLLIN = int(zmq.POLLIN)
 REQUESTS_A_TURN = 32
 """Between two looks at what else is due: a flood of requests must not hold back results and heartbeats."""
 
@@ -60,8 +60,7 @@ class Requests:
     def answer_some(self) -> bool:
         """Some that wait; True if there may be more. A REQ client's empty delimiter comes back, a DEALER has none."""
         for _ in range(REQUESTS_A_TURN):
-            # Asked first: an exception takes many times as long, and this is asked once a turn in vain.
-            if not int(self._router.get(zmq.EVENTS)) & POLLIN:
+            if not has_message(self._router):
                 return False
             *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
             answer = self._answer(payload, tuple(envelope))

@@ -164,11 +164,10 @@ def steady(figures: Figures) -> str:
 def overload(figures: Figures) -> str:
     """More than it carries."""
     load, seconds = figures["load"], figures["conditions"]["seconds_each"]
-    judged = sum(load["reasons"].get(reason, 0) for reason in ("OK", "ANOMALY"))
     return (
         f"- **Three times what it carries** ({figures['daemon_parts_per_s']:.0f} parts/s; "
         f"`{asked(f'bench --overload --seconds {seconds:.0f}', figures)}`): {load['without_result']} of {load['parts']} triggers without a result; "
-        f"{judged / load['parts']:.0%} judged, their p99 at the daemon {load['daemon_p99_ms']:.0f} of {figures['deadline_ms']:.0f} ms, "
+        f"{LOAD['judged_share'](load):.0%} judged, their p99 at the daemon {load['daemon_p99_ms']:.0f} of {figures['deadline_ms']:.0f} ms, "
         f"{load['p99_ms']:.0f} ms at an ordinary subscriber on the same PC; "
         f"its memory grew by {load['resident_growth_mib']:.2f} MiB after the first {load['settled_s']:.0f} s."
     )

@@ -71,10 +71,7 @@ class Number:
             return math.nan
         number = math.nan
         if type(value) in (int, float):
-            try:
-                number = float(value)  # type: ignore[arg-type]
-            except OverflowError:
-                number = math.inf
+            number = float(value)  # type: ignore[arg-type]
         too_low = self.over is not None and not number > self.over
         too_high = self.most is not None and not number <= self.most
         if not math.isfinite(number) or too_low or too_high:
@@ -227,8 +224,5 @@ def write_object(document: Mapping[str, Any]) -> bytes:
 
 def _short(value: object) -> str:
     """What came, for a message that is logged: never pages of it."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "something"
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

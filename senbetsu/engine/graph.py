@@ -36,7 +36,7 @@ Constants = Sequence[NDArray[np.float32]]
 
 CODE = (
     "backbone", "backbone_network", "stages", "network", "statistics", "places", "scoring", "scoring_network", "tuned",
-    "two_fold", "maps",
+    "two_fold", "maps", "weights", "whitening",
 )  # fmt: skip
 """Modules that the exported graph depends on."""
 

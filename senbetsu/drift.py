@@ -20,12 +20,8 @@ soon as the evidence is there (Shafer 2021; Vovk et al. 2021 on testing exchange
 - shape: they are spread wider or narrower, or gather in one bin.
 
 A short window forgets what was before a drift began, a long one sees a small drift: so windows of several lengths, each
-twice the one before, run side by side, each length one after the other. A third test looks at rejects: of M good parts in a
-row none is rejected with probability P(M) = prod_{i<M} (k + i) / (n + 1 + i), as the false-reject rate is Beta(n - k + 1,
-k); and a row of M without one ends at a given part with probability P(M) - P(M + 1) (P(M) the first time). A line that
-rejects nothing for so long does not see what it was calibrated to see. A fourth is there for what comes at once: R rejects,
-R >= W, before W parts have passed. That many good ones are rejected with the probability that a beta-binomial gives, and
-that many bad ones come on no line that sorts.
+twice the one before, run side by side, each length one after the other. Two more tests look at rejects, of which there may be
+too few or too many: senbetsu.reject_runs.
 
 An alarm of level or shape ends as it began, by evidence: while it lasts, each part is weighed by p_j / q_j, p_j = c_j / k and q
 that of the mildest urn that the window that raised the alarm speaks for nearly as much as for the best (which flatters: the
@@ -49,9 +45,9 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln
 
 from senbetsu.distribution import ScoreDistribution
+from senbetsu.reject_runs import impatience_of, many_rejected, none_rejected, patience_of
 
 LENGTHS = 7
 """Window lengths: W, 2 W, 4 W, ..."""
@@ -64,8 +60,6 @@ CALM = 0.2
 """Share of the parts that may be as calibrated while an alarm lasts: no single one tells much against it."""
 MOST_EVIDENCE = 1e200
 """E is kept below it, which only makes alarms rarer: a part multiplies it by less than 1e100."""
-MOST_REJECTS = 1024
-"""Times W: where even these prove nothing, the calibration was of a handful of parts."""
 LEAST_LIMIT = 100.0
 """Less evidence than this is no alarm, however often false ones may come."""
 Test = Literal["level", "shape", "few_rejects", "many_rejects"]
@@ -127,45 +121,6 @@ class Expected:
     def window(self) -> int:
         """W."""
         return int(self.lengths[0])
-
-
-def none_rejected(n: int, k: int, parts: int) -> float:
-    """Probability that none of so many good parts in a row is rejected, by a threshold at the k-th of n scores."""
-    lose = math.lgamma
-    return math.exp(lose(k + parts) - lose(k) + lose(n + 1) - lose(n + 1 + parts))
-
-
-def patience_of(n: int, k: int, false_alarm_parts: int) -> int:
-    """The smallest M with P(M) <= M / N and P(M) - P(M + 1) <= 1 / N: an alarm at M is false once in N parts on average."""
-    low, high = 1, false_alarm_parts
-    while low < high:
-        middle = (low + high) // 2
-        first = none_rejected(n, k, middle)
-        if max(first / middle, first - none_rejected(n, k, middle + 1)) <= 1 / false_alarm_parts:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-def impatience_of(n: int, k: int, window: int, limit: float) -> int:
-    """The smallest R >= W of which P(R rejects before W passes) <= limit; a few parts' calibration may need many."""
-    rejects = window
-    while many_rejected(n, k, rejects, window) > limit:
-        rejects *= 2
-        if rejects > MOST_REJECTS * window:
-            break
-    return rejects
-
-
-def many_rejected(n: int, k: int, rejects: int, passes: int) -> float:
-    """Probability that so many good parts are rejected before so many have passed: of that many trials less one at least
-    `rejects` are rejects, which is beta-binomial.
-    """
-    trials, a, b = rejects + passes - 1, n - k + 1, k
-    x = np.arange(rejects, trials + 1)
-    logs = betaln(x + a, trials - x + b) - betaln(a, b) - betaln(x + 1, trials - x + 1) - math.log(trials + 1)
-    return float(np.exp(logs).sum())
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bridge.contract import Decision
+from bridge.gate_run import Decision
 from bridge.journal_table import DECISIONS, FORMAT, GAPS, RESULTS, STARTS, TABLES, Gap, Table
 from senbetsu import __version__
 from senbetsu.config import JournalSection

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from bridge.contract import Decision
+from bridge.gate_run import Decision
 from bridge.journal import Journal
 from bridge.journal_table import DECISIONS, GAP_MEANINGS, QUERIES, RESULTS, TABLES, Gap
 from senbetsu.config import JournalSection

@@ -207,7 +207,7 @@ def test_whenever_the_plc_looks_and_wherever_the_link_breaks_a_valid_slot_is_one
             if chance.random() < 0.7:
                 plc.trigger = (plc.trigger + 1) % 65536
             plc.write(acknowledged=plc.trigger)
-            for trigger in list(plc.rig.contract._parts):
+            for trigger in list(plc.rig.contract._run.parts):
                 if chance.random() < 0.5:
                     reason = chance.choice([Reason.OK, Reason.OK, Reason.ANOMALY])
                     plc.rig.judge(trigger, reason, part_id=trigger)

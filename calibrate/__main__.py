@@ -5,49 +5,45 @@ import json
 import logging
 import sqlite3
 import sys
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from calibrate.account import account_of
-from calibrate.fit import Calibration
+from calibrate.fit import Calibration, Fitted
 from calibrate.fitted import FittedPictures
+from calibrate.flags import flags
+from calibrate.kept import details_of, summary
 from calibrate.live import finished, take_live
 from calibrate.lots import NEW_LOT, Spread, hold_out, name_lots, spread_of
 from calibrate.parts import UNSEEN, Part, Parts
 from calibrate.quantise import agreement, check_agreement, quantise, set_apart, unquantised
 from calibrate.reading import read_list, read_parts, take_out
 from calibrate.report import write_report
-from calibrate.shots import Every
-from senbetsu import __version__
+from senbetsu.config import Config
 from senbetsu.conformal import Claim, finite_threshold, percent
 from senbetsu.distributed import Group, join_group
 from senbetsu.distribution import ScoreDistribution
-from senbetsu.embedding import load_embedding
-from senbetsu.engine import choose_engine
-from senbetsu.engine.quantised import save_quantised
+from senbetsu.embedding import Embedding, load_embedding
+from senbetsu.engine import EngineChoice, choose_engine
+from senbetsu.engine.quantised import QuantisedMaps, save_quantised
 from senbetsu.errors import UserError
 from senbetsu.files import check_writable
 from senbetsu.lots import LotRule
 from senbetsu.profile import CameraBinding, Profile, camera_settings_sha256, save_profile
-from senbetsu.program import parser, run, set_up_logging, settings_of
+from senbetsu.program import run, set_up_logging, settings_of
 from senbetsu.promise import make_claim
 
 log = logging.getLogger("calibrate")
 
-SCORES_KEPT = 10_000
-"""In profile.json: of more, so many evenly spaced ranks, lowest and highest among them."""
-PARTS_KEPT = 10_000
-"""Content hashes in profile.json; `parts_sha256` is one hash over all of them, sorted, a line each."""
-SUSPECTS_KEPT = 10_000
-"""In profile.json, the highest scores."""
 COMPARED = 100_000
 """Parts that are judged with and without quantisation, at most."""
+RANGES_WARNING = (
+    "parts that set the threshold also set the ranges of the 8-bit backbone: the claim is a little optimistic; with enough "
+    "parts that `train` did not see it is not"
+)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -76,25 +72,12 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     if group.is_first:
         check_writable(config.artifacts)
     choice = choose_engine(config.engine)
-    folder, camera = arguments.normal, None
-    if arguments.every is not None and arguments.camera is None:
-        raise UserError("--every says when a camera takes a picture; it takes --camera NAME")
-    if arguments.camera is not None:
-        if group.size > 1:
-            raise UserError("--camera: one process takes the parts of a camera; run it without torchrun")
-        folder, section = take_live(config, arguments.camera, arguments.count, arguments.every)
-        camera = CameraBinding(section.name, camera_settings_sha256(section))
+    folder, camera = source_of_parts(arguments, config, group)
     pictures = FittedPictures(embedding.input_size)
     parts = read_parts(folder, embedding.folds, embedding.input_size, pictures, group)
     listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
     bad = take_out(parts, listed, embedding.folds, folder)
-    quantised = None
-    of_ranges: list[Part] = []
-    if choice.precision == "int8":
-        if group.size > 1:
-            raise UserError("engine.precision = 'int8': one process quantises the backbone; run it without torchrun")
-        of_ranges = set_apart(parts)
-        quantised = quantise(embedding.backbone, [part.path for part in of_ranges])
+    of_ranges, quantised = quantised_backbone(choice, embedding, parts, group)
     unseen, n_all = parts.count(UNSEEN), parts.count()
     log.info("%d unlike normal parts: %d were not trained on, %d were", n_all, unseen, n_all - unseen)
     claim, warnings = make_claim(
@@ -103,32 +86,35 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     if promise.group is not None:
         name_lots(parts, LotRule.of(promise.group, folder))
     warnings += hold_out(parts, len(embedding.fold_axes), by_lot=promise.group is not None and claim.method == "cross")
+
+    def fitted_by(choice: EngineChoice, quantised: QuantisedMaps | None = None) -> Fitted:
+        calibration = Calibration(embedding, choice, config.engine.threads, group, pictures, quantised)
+        return calibration.fit_and_score(claim, parts, bad, promise.contamination)
+
+    def threshold_of(fitted: Fitted) -> float:
+        return finite_threshold(parts.scores_at(fitted.used, [claim.k])[0])
+
     if quantised is not None:
         log.info("judging the parts without quantisation, to compare")
-        plain = Calibration(embedding, unquantised(), config.engine.threads, group, pictures)
-        plain_used = plain.fit_and_score(claim, parts, bad, promise.contamination).used
-        plain_threshold = finite_threshold(parts.scores_at(plain_used, [claim.k])[0])
+        plain_threshold = threshold_of(fitted_by(unquantised()))
         parts.keep_scores_to_compare()
-    calibration = Calibration(embedding, choice, config.engine.threads, group, pictures, quantised)
-    fitted = calibration.fit_and_score(claim, parts, bad, promise.contamination)
+    fitted = fitted_by(choice, quantised)
     if not group.is_first:
         return 0
-    used = fitted.used
-    threshold = finite_threshold(parts.scores_at(used, [claim.k])[0])
+    used, threshold = fitted.used, threshold_of(fitted)
     agreed: dict[str, float] | None = None
     if quantised is not None:
         scores, expected = map(np.array, parts.compared(used, COMPARED))
         agreed = check_agreement(agreement(scores, threshold, expected, plain_threshold))
-        if claim.method == "cross":
-            warnings.append(
-                "parts that set the threshold also set the ranges of the 8-bit backbone: the claim is a little optimistic; "
-                "with enough parts that `train` did not see it is not"
-            )
+        warnings += [RANGES_WARNING] if claim.method == "cross" else []
     spread = None
     if promise.group is not None:
         spread, more = lot_spread(parts, used, claim, threshold)
         warnings += more
     warnings += suspect_warnings(parts.count("suspect"), claim, promise.contamination, unseen < n_all)
+    details = details_of(
+        parts, used, claim.n, warnings=warnings, bad=bad, int8_agreement=agreed, spread=spread, group=promise.group
+    )
     profile = Profile(
         scorer=fitted.scorer,
         threshold=threshold,
@@ -147,25 +133,8 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         made_of = {"ranges_from": [part.sha256 for part in of_ranges]}
         int8_sha256 = save_quantised(config.artifacts, quantised, embedding.sha256, made_of)
         profile = replace(profile, quantised_sha256=int8_sha256)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    kept = parts.scores_at(used, evenly(claim.n, SCORES_KEPT))
-    details = {
-        "created_at": now,
-        "version": __version__,
-        "warnings": warnings,
-        "scores": [round(score, 6) for score in kept],
-        "parts": [part.sha256 for part in islice(parts.every(used), PARTS_KEPT)],
-        "parts_sha256": parts.content(used),
-        "suspects": [
-            {"path": str(part.path), "score": round(score, 6)}
-            for part, score in parts.farthest("suspect", SUSPECTS_KEPT)
-        ],
-        "confirmed_bad": [str(part.path) for part in bad],
-        "int8_agreement": agreed,
-        "lots": None if spread is None else {"group": promise.group, **asdict(spread)},
-    }
     sha256 = save_profile(config.artifacts, profile, details)
-    account = account_of(embedding, replace(profile, sha256=sha256), details, parts, used, kept, choice, str(folder))
+    account = account_of(embedding, replace(profile, sha256=sha256), details, parts, used, choice, str(folder))
     write_report(config.artifacts / "report.html", account)
     pictures.close()
     parts.close()
@@ -182,30 +151,28 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     return 0
 
 
-def summary(profile: Profile, sha256: str, details: dict[str, Any]) -> dict[str, Any]:
-    """What `--json` prints: the claim with all its numbers, and the profile's JSON but for the lists of parts."""
-    claim = profile.claim
-    return {
-        "claim": claim.sentence(),
-        **asdict(claim),
-        "guaranteed_rate": claim.guaranteed_rate,
-        "threshold": profile.threshold,
-        "model_sha256": profile.model_sha256,
-        "profile_sha256": sha256,
-        "engine": {
-            "kind": profile.engine_kind,
-            "precision": profile.precision,
-            "int8_sha256": profile.quantised_sha256 or None,
-        },
-        "input_size": profile.input_size,
-        "recipe": profile.recipe,
-        **{key: value for key, value in details.items() if key not in ("scores", "parts")},
-    }
+def source_of_parts(arguments: argparse.Namespace, config: Config, group: Group) -> tuple[Path, CameraBinding | None]:
+    """The folder of normal parts, taken from a camera first where one is named, which the profile is bound to then."""
+    if arguments.every is not None and arguments.camera is None:
+        raise UserError("--every says when a camera takes a picture; it takes --camera NAME")
+    if arguments.camera is None:
+        return arguments.normal, None
+    if group.size > 1:
+        raise UserError("--camera: one process takes the parts of a camera; run it without torchrun")
+    folder, section = take_live(config, arguments.camera, arguments.count, arguments.every)
+    return folder, CameraBinding(section.name, camera_settings_sha256(section))
 
 
-def evenly(n: int, count: int) -> list[int]:
-    """At most `count` of the ranks 1 to n, evenly spaced, the first and the last included."""
-    return [int(rank) for rank in np.linspace(1, n, min(n, count)).round()]
+def quantised_backbone(
+    choice: EngineChoice, embedding: Embedding, parts: Parts, group: Group
+) -> tuple[list[Part], QuantisedMaps | None]:
+    """The backbone in 8-bit integers where the engine wants it, and the parts that its ranges are of."""
+    if choice.precision != "int8":
+        return [], None
+    if group.size > 1:
+        raise UserError("engine.precision = 'int8': one process quantises the backbone; run it without torchrun")
+    of_ranges = set_apart(parts)
+    return of_ranges, quantise(embedding.backbone, [part.path for part in of_ranges])
 
 
 def lot_spread(parts: Parts, used: str, claim: Claim, threshold: float) -> tuple[Spread, list[str]]:
@@ -252,60 +219,6 @@ def say_claim(claim: Claim, threshold: float) -> None:
     log.info("%s", claim.sentence())
     for what, reading in claim.readings():
         log.info("  %s: %s", what, reading)
-
-
-def positive(text: str) -> int:
-    """A whole number from 1. Raises ValueError."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def pace(text: str) -> Every:
-    """Seconds, or `enter`. Raises ValueError."""
-    if text == "enter":
-        return "enter"
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise ValueError(text)
-    return seconds
-
-
-def flags() -> argparse.ArgumentParser:
-    """The command line."""
-    command = parser("calibrate", "Find centroid, threshold and the claim they support, from normal parts.")
-    source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--normal", type=Path, metavar="DIR", help="pictures of normal parts")
-    source.add_argument("--camera", metavar="NAME", help="take normal parts from this camera of the config, live")
-    command.add_argument(
-        "--count", type=positive, default=500, metavar="N", help="with --camera: how many (default: %(default)s)"
-    )
-    command.add_argument(
-        "--every", type=pace, metavar="SECONDS",
-        help="with --camera: a picture every so many seconds at most, or `enter`: each time that you press Enter; needed where "
-        "the camera waits for a software trigger",
-    )  # fmt: skip
-    command.add_argument(
-        "--false-reject-rate", type=float, metavar="R", help="promise: the share of good parts rejected, on average"
-    )
-    command.add_argument(
-        "--confidence", type=float, metavar="C", help="make the promise a bound that holds with this confidence"
-    )
-    command.add_argument(
-        "--contamination", type=float, metavar="SHARE",
-        help="up to this share of the pictures may be bad: the least normal ones are suspects and do not count",
-    )  # fmt: skip
-    command.add_argument(
-        "--confirmed-bad", type=Path, metavar="FILE",
-        help="pictures that a person has found to be bad, one path a line: taken out of all that is fitted",
-    )  # fmt: skip
-    command.add_argument(
-        "--group", metavar="RULE",
-        help="what tells lots apart: a regular expression on paths ('^(lot[0-9]+)_'), a CSV of path,lot, or gap:MINUTES",
-    )  # fmt: skip
-    command.add_argument("--json", action="store_true", help="print one JSON object with the claim")
-    return command
 
 
 if __name__ == "__main__":

@@ -36,18 +36,16 @@ def account_of(
     details: Mapping[str, Any],
     parts: Parts,
     used: str,
-    scores: Sequence[float],
     choice: EngineChoice,
     where: str,
 ) -> Report:
     """Everything on the page.
 
     Args:
-        details: the profile's JSON as far as the page shows it: created_at, version, warnings; suspects
+        details: the profile's JSON as far as the page shows it: created_at, version, warnings, scores; suspects
             ({path, score}) and lots ({lots: [{lot, parts, rejected}]}) if there are any.
         parts: all of them.
         used: which set the threshold.
-        scores: theirs, or evenly spaced ranks of them.
         where: where the parts came from.
     """
     claim = profile.claim
@@ -80,7 +78,7 @@ def account_of(
         claim=claim.sentence(),
         readings=claim.readings(),
         warnings=details["warnings"],
-        scores=np.array(scores),
+        scores=np.array(details["scores"]),
         threshold=profile.threshold,
         farthest=[Shown(str(path), score_of[path], *shown[path]) for path in farthest if path in shown],
         facts=facts,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import calibrate.parts
-from calibrate.__main__ import evenly
 from calibrate.fit import Calibration
 from calibrate.fitted import FittedPictures
+from calibrate.kept import evenly
 from calibrate.lots import hold_out
 from calibrate.parts import Part, Parts
 from senbetsu.backbone import Backbone, find_backbone

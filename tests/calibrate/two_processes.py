@@ -5,7 +5,8 @@ import sys
 import calibrate.fit
 import calibrate.parts
 import calibrate.reading
-from calibrate.__main__ import flags, main
+from calibrate.__main__ import main
+from calibrate.flags import flags
 from senbetsu.program import run
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What calibrate's passes make of the engine: `PYTHONPATH=. python benchmarks/calibration_throughput.py`.
+"""What calibrate's passes make of the engine: `python -m benchmarks.calibration_throughput`.
 
 Solar cells (ELPV, the demo's split: 408 that calibrate; grey PNG of 300 x 300). Blocks take turns; all by calibrate's own code.
 
@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conditions import save
-from drift import link_all, senbetsu
 from numpy.typing import NDArray
 
 import calibrate.fit
+from benchmarks.conditions import save
+from benchmarks.drift import link_all, senbetsu
 from calibrate.fit import BATCH, Calibration
 from calibrate.fitted import FittedPictures
 from calibrate.parts import ALL, Parts

@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 import zmq
-from conditions import save
 
+from benchmarks.conditions import save
 from daemon.__main__ import serve
 from senbetsu.config import load_config
 from senbetsu.engine import Lane, Scores
@@ -123,7 +123,7 @@ def main() -> None:
             f'[[gates]]\nname = "gate1"\n[daemon]\nmetrics_port = {metrics}\n'
             f'publish = "tcp://127.0.0.1:{publish}"\nrequest = "tcp://127.0.0.1:{request}"\n'
         )
-        daemon = subprocess.Popen([sys.executable, __file__, "--serve", str(config)])
+        daemon = subprocess.Popen([sys.executable, "-m", "benchmarks.daemon_overhead", "--serve", str(config)])
         try:
             client = Client(f"tcp://127.0.0.1:{publish}", f"tcp://127.0.0.1:{request}")
             client.measure(100, 200)

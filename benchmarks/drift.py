@@ -20,9 +20,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from conditions import save
 from numpy.typing import NDArray
 
+from benchmarks.conditions import save
 from demo.elpv import split
 from senbetsu.config import load_config
 from senbetsu.distribution import ScoreDistribution

@@ -2,15 +2,15 @@
 
 The difference is told in grey levels: for noise, the worst case, and for noise that a lens has blurred.
 
-    PYTHONPATH=. python benchmarks/fit.py
+    python -m benchmarks.fit
 """
 
 import time
 
 import cv2
 import numpy as np
-from conditions import save
 
+from benchmarks.conditions import save
 from senbetsu.fitting import fit
 
 FRAMES = ((1024, 1024), (1920, 1080), (2048, 2048))

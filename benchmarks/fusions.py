@@ -1,4 +1,4 @@
-"""Other ways to make one score of the frozen statistics: `PYTHONPATH=.:benchmarks python benchmarks/fusions.py --data DIR`.
+"""Other ways to make one score of the frozen statistics: `python -m benchmarks.fusions --data DIR`.
 
 Normals only, the fixed splits of benchmarks/detection (DIR as there), the calibration's parts left out of learning, one seed,
 the numpy reference on fp32 features. Each way is what the product measures, put together otherwise; "full rank" is of a
@@ -15,11 +15,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from conditions import save
 from numpy.typing import NDArray
 
 import senbetsu.embedding
 import train.crossfit
+from benchmarks.conditions import save
 from benchmarks.detection.figures import informed_threshold, rejected_share
 from benchmarks.detection.gauges import Bench
 from benchmarks.detection.parts import Parts, load_parts

@@ -17,9 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from conditions import save
-from demo_line import DemoLine, demo_line
-
+from benchmarks.conditions import save
+from benchmarks.demo_line import DemoLine, demo_line
 from demo.__main__ import REPOSITORY, Service
 
 PARTS_HZ, TURN_S, TURNS = 20, 15, 5

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from conditions import save
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.conditions import save
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.embedding import WHOLE_RANK, WINDOWS_RANK

@@ -24,11 +24,11 @@ from unittest.mock import patch
 
 import nncf
 import numpy as np
-from compact import scores
-from conditions import save
-from graph_cost import time_of
 from scipy.stats import spearmanr
 
+from benchmarks.compact import scores
+from benchmarks.conditions import save
+from benchmarks.graph_cost import time_of
 from calibrate.quantise import quantise
 from demo.__main__ import REPOSITORY
 from demo.elpv import split

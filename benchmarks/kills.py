@@ -18,9 +18,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conditions import save
 from faults.rig import Rig, why_of
 from faults.scene import Cable
+
+from benchmarks.conditions import save
 
 COUNT = 1000
 PERIOD_MS = 50.0

@@ -1,6 +1,6 @@
 """Which selection of triplets collapses and when, and what quadruplets change: on frozen features of a folder set.
 
-    python benchmarks/losses.py DATA_FOLDER SPLIT_FILE      -> benchmarks/results/losses.json; then benchmarks/losses_page.py
+    python -m benchmarks.losses DATA_FOLDER SPLIT_FILE     -> benchmarks/results/losses.json; then -m benchmarks.losses_page
 
 SPLIT_FILE names pictures under DATA_FOLDER: train_normal, test_normal, and test_defect by kind; a half of each kind, drawn
 by the seed, is learned, the other half is held out. One thread.
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from conditions import save
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.conditions import save
 from senbetsu.auroc import auroc
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection, TrainSection
@@ -228,10 +228,10 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     """The benchmark."""
     if len(sys.argv) == 1:
-        print("left out: python benchmarks/losses.py DATA_FOLDER SPLIT_FILE takes a set of pictures")
+        print("left out: python -m benchmarks.losses DATA_FOLDER SPLIT_FILE takes a set of pictures")
         return
     if len(sys.argv) != 3:
-        raise SystemExit("usage: python benchmarks/losses.py DATA_FOLDER SPLIT_FILE")
+        raise SystemExit("usage: python -m benchmarks.losses DATA_FOLDER SPLIT_FILE")
     torch.set_num_threads(1)
     folder, split_file = Path(sys.argv[1]), Path(sys.argv[2])
     data = statistics(folder, json.loads(split_file.read_text(encoding="utf-8")))

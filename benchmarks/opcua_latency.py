@@ -14,10 +14,10 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from asyncua import Client, ua
-from conditions import save
-from demo_line import demo_line
-from plc_latency import measure
 
+from benchmarks.conditions import save
+from benchmarks.demo_line import demo_line
+from benchmarks.plc_latency import measure
 from demo.__main__ import free_port
 
 TURNS, PERIOD_MS = 3, 10

@@ -35,10 +35,10 @@ from typing import Any
 import cv2
 import numpy as np
 import zmq
-from conditions import save
-from demo_line import DemoLine, as_its_unit, demo_line, make_demo
 from pymodbus.client import ModbusTcpClient
 
+from benchmarks.conditions import save
+from benchmarks.demo_line import DemoLine, as_its_unit, demo_line, make_demo
 from demo.report import ROOT
 from senbetsu.messages import Result, decode_result
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COUNT, Control, PlcWrite, SlotBit

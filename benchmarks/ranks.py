@@ -1,4 +1,4 @@
-"""What each map and each rank is worth, and what it costs: `PYTHONPATH=.:benchmarks python benchmarks/ranks.py --data DIR`.
+"""What each map and each rank is worth, and what it costs: `python -m benchmarks.ranks --data DIR`.
 
 AUROC and recall of the novelty gauge alone, which is all that these numbers touch, on the sets of benchmarks/detection
 (DIR as there): `whole` learns from all training normals, `held out` leaves the calibration's parts out. One seed, scores of
@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import graph_cost
 import numpy as np
-from conditions import RESULTS, save
 
-import benchmarks.detection.gauges as gauges
 import senbetsu.embedding
 import senbetsu.places
 import train.crossfit
+from benchmarks import graph_cost
+from benchmarks.conditions import RESULTS, save
+from benchmarks.detection import gauges
 from benchmarks.detection.parts import load_parts
 from senbetsu.backbone import WHEEL_STAGES, WHEELS, Backbone, find_backbone
 from senbetsu.config import ModelSection, TrainSection

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from conditions import save
 from pymodbus.client import ModbusTcpClient
 
+from benchmarks.conditions import save
 from daemon.book import JudgedBy, Look
 from daemon.outcome import Outcome
 from daemon.publishing import Identity, Publisher

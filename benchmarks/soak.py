@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conditions import save
 from faults.plc import Part
 from faults.program import Program
 from faults.rig import Rig, why_of
 from faults.scene import Cable, Camera, Spell
+
+from benchmarks.conditions import save
 
 PARTS_HZ = 20
 SAMPLE_S = 5.0

@@ -1,4 +1,4 @@
-"""Good parts rejected against the number promised: `PYTHONPATH=. python -m benchmarks.calibration.coverage --data DIR`.
+"""Good parts rejected against the number promised: `python -m benchmarks.calibration.coverage --data DIR`.
 
 Each split deals the normal parts at random into those that the model is fitted on, those that set the threshold, and the
 rest. All that is fitted is fitted anew. On the rest, of which there are m, the rejected ones are counted. Theory says how

@@ -1,6 +1,6 @@
 """Writes the figures of docs/calibration.md from the saved runs, and draws docs/calibration_coverage.png from them.
 
-`PYTHONPATH=. python -m benchmarks.calibration.page`
+`python -m benchmarks.calibration.page`
 """
 
 import hashlib

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from benchmarks.conditions import save
 from senbetsu.items import Belt, BeltPart
@@ -40,8 +41,9 @@ def find(video: Path) -> tuple[list[BeltPart], Belt, float]:
         there, image = capture.read()
         if not there:
             break
+        picture = np.asarray(image, np.uint8)
         began_ns = time.perf_counter_ns()
-        parts += belt.add(image, frame_id, round(frame_id * 1e9 / FRAMES_A_SECOND))
+        parts += belt.add(picture, frame_id, round(frame_id * 1e9 / FRAMES_A_SECOND))
         took_ns += time.perf_counter_ns() - began_ns
         frame_id += 1
     if frame_id == 0:

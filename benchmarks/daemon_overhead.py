@@ -35,7 +35,7 @@ class FreeEngine:
     """Takes no time and finds every part the same."""
 
     kind, precision, device = "none", "fp32", "none"
-    batch_sizes = (1, 2, 4, 8)
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
 
     def __init__(self) -> None:
         self.inputs = np.zeros((8, 224, 224, 3), np.uint8)

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from faults.rig import Rig, why_of
@@ -29,9 +30,9 @@ SETTLE_EVERY = 20
 """After so many, good parts have to pass again."""
 
 
-def later(seconds: float, do: object, *arguments: object) -> None:
+def later(seconds: float, do: Callable[..., object], *arguments: object) -> None:
     """Undo something without waiting for it."""
-    timer = threading.Timer(seconds, do, arguments)  # type: ignore[arg-type]
+    timer = threading.Timer(seconds, do, arguments)
     timer.daemon = True
     timer.start()
 

@@ -13,6 +13,7 @@ and to one that was not are measured on parts that nobody saw.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,7 +142,7 @@ def collapse_run(data: Statistics, name: str, settings: TrainSection, *, keep_cu
     }  # fmt: skip
     try:
         curve = learn(net, parts.learned, parts.labels, settings, f"{name}, {settings.selection}", [observe])
-        curves = {
+        curves: dict[str, Sequence[float]] = {
             "step": curve.step, "loss": curve.loss, "active_share": curve.active_share,
             "spread_median": curve.spread_median, "held_out_auroc": separation,
         }  # fmt: skip
@@ -163,7 +164,9 @@ def collapse(data: Statistics) -> list[dict[str, Any]]:
         for rate in RATES:
             for selection in SELECTIONS:
                 for seed in range(3 if (name, rate) == ("four layers", RATES[0]) else 1):
-                    settings = TrainSection(selection=selection, learning_rate=rate, seed=seed, **COMMON)
+                    settings = TrainSection.model_validate(
+                        {"selection": selection, "learning_rate": rate, "seed": seed, **COMMON}
+                    )
                     runs.append(collapse_run(data, name, settings, keep_curves=(rate, seed) == (RATES[0], 0)))
     for change in (
         {"loss": "soft_margin"}, {"learning_rate": 1e-4}, {"steps": 4 * COMMON["steps"]}, {"margin": 0.05},

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -82,15 +83,15 @@ def ranks_of(variant: Variant) -> Iterator[None]:
         found = fit_places(frame, moments, rest_weight)
         return found if variant.regression is None else cut(found, variant.regression)
 
-    constants = [
-        ("WHOLE_RANK", variant.whole, senbetsu.embedding, graph_cost),
-        ("WINDOWS_RANK", variant.windows, senbetsu.embedding, graph_cost),
-        ("RANK", variant.directions, senbetsu.places, graph_cost),
-        ("CONTEXT_RANK", variant.context, senbetsu.places, graph_cost),
-        ("fit_places", fit, senbetsu.embedding, gauges, train.crossfit),
+    patches: list[tuple[str, object, tuple[ModuleType, ...]]] = [
+        ("WHOLE_RANK", variant.whole, (senbetsu.embedding, graph_cost)),
+        ("WINDOWS_RANK", variant.windows, (senbetsu.embedding, graph_cost)),
+        ("RANK", variant.directions, (senbetsu.places, graph_cost)),
+        ("CONTEXT_RANK", variant.context, (senbetsu.places, graph_cost)),
+        ("fit_places", fit, (senbetsu.embedding, gauges, train.crossfit)),
     ]
     with ExitStack() as stack:
-        for name, value, *modules in constants:
+        for name, value, modules in patches:
             for module in modules:
                 stack.enter_context(patch.object(module, name, value))
         yield

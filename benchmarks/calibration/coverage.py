@@ -72,7 +72,7 @@ def split_runs(some: Set, count: int) -> dict[str, Any]:
 def cross_runs(some: Set, count: int) -> dict[str, Any]:
     """Every shown part serves twice, with all frozen statistics: a split takes FOLDS + 1 fits."""
     shown_count = round(CROSS_SHOWN * len(some.normal))
-    rules = {}
+    rules: dict[str, dict[str, Any]] = {}
     for rate in CROSS_RATES:
         claim, _ = make_claim(0, shown_count, rate, None)
         rules[f"{rate:g} expected"] = {

@@ -4,7 +4,7 @@ The belt's parts are found by the product's own `senbetsu.items`. What lies alon
 trains and calibrates, by the programs `senbetsu train` and `calibrate`; then every part is scored by `senbetsu score` on
 the one picture that the belt gave out: the last white part has to pass, each cone has to be rejected.
 
-    python benchmarks/belt.py --video belt_topdown_960x540.mp4
+    python -m benchmarks.belt --video belt_topdown_960x540.mp4
 """
 
 import argparse
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from conditions import save
+import numpy as np
 
+from benchmarks.conditions import save
 from senbetsu.items import Belt, BeltPart
 
 TRUTH = Path(__file__).with_name("belt_truth.json")
@@ -40,8 +41,9 @@ def find(video: Path) -> tuple[list[BeltPart], Belt, float]:
         there, image = capture.read()
         if not there:
             break
+        picture = np.asarray(image, np.uint8)
         began_ns = time.perf_counter_ns()
-        parts += belt.add(image, frame_id, round(frame_id * 1e9 / FRAMES_A_SECOND))
+        parts += belt.add(picture, frame_id, round(frame_id * 1e9 / FRAMES_A_SECOND))
         took_ns += time.perf_counter_ns() - began_ns
         frame_id += 1
     if frame_id == 0:

@@ -1,4 +1,4 @@
-"""Memory of a calibration against the number of parts: `PYTHONPATH=. python benchmarks/calibration_memory.py [most]`.
+"""Memory of a calibration against the number of parts: `python -m benchmarks.calibration_memory [most]`.
 
 Two ways, each number of parts in a process of its own, which tells its resident size before there is a part and at its peak:
 
@@ -202,7 +202,7 @@ def main() -> None:
             runs = []
             for count in counts:
                 which = [way, str(pictures)] if way == "program" else [way]
-                command = [sys.executable, __file__, *which, str(count)]
+                command = [sys.executable, "-m", "benchmarks.calibration_memory", *which, str(count)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise SystemExit(done.stderr)

@@ -1,4 +1,4 @@
-"""What calibrate's passes make of the engine: `PYTHONPATH=. python benchmarks/calibration_throughput.py`.
+"""What calibrate's passes make of the engine: `python -m benchmarks.calibration_throughput`.
 
 Solar cells (ELPV, the demo's split: 408 that calibrate; grey PNG of 300 x 300). Blocks take turns; all by calibrate's own code.
 
@@ -20,14 +20,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from conditions import save
-from drift import link_all, senbetsu
 from numpy.typing import NDArray
 
 import calibrate.fit
+from benchmarks.conditions import save
+from benchmarks.drift import link_all, senbetsu
 from calibrate.fit import BATCH, Calibration
 from calibrate.fitted import FittedPictures
 from calibrate.parts import ALL, Parts
@@ -122,22 +123,24 @@ def main() -> None:
         senbetsu("train", "--normal", train, "--artifacts", artifacts)
         senbetsu("calibrate", "--normal", shown, "--artifacts", artifacts)
         passes = Passes(shown, artifacts)
-        # What takes as long for one part as for a million is done before the clock runs.
-        calibrate.fit.build_engine = lambda *_: passes.engine  # type: ignore[assignment]
-        features._on_cpu = lambda _: passes.network  # type: ignore[assignment]
         blocks: dict[str, Callable[[], None]] = {
             "engine": passes.bare_engine, "scoring": lambda: passes.judge(passes.kept, passes.parts),
             "whole": passes.whole, "without_store": lambda: passes.judge(passes.not_kept, passes.parts),
             "reading": passes.reading, "network": passes.bare_network, "moments": passes.moments,
         }  # fmt: skip
         rates: dict[str, list[float]] = {name: [] for name in blocks}
-        for work in blocks.values():
-            work()
-        for _ in range(ROUNDS):
-            for name, work in blocks.items():
-                began_s = time.perf_counter()
+        # What takes as long for one part as for a million is done before the clock runs.
+        with (
+            patch.object(calibrate.fit, "build_engine", lambda *_: passes.engine),
+            patch.object(features, "_on_cpu", lambda _: passes.network),
+        ):
+            for work in blocks.values():
                 work()
-                rates[name].append(passes.count / (time.perf_counter() - began_s))
+            for _ in range(ROUNDS):
+                for name, work in blocks.items():
+                    began_s = time.perf_counter()
+                    work()
+                    rates[name].append(passes.count / (time.perf_counter() - began_s))
     of = {"scoring": "engine", "whole": "engine", "without_store": "engine", "moments": "network"}
     ratios = {name: np.array(rates[name]) / np.array(rates[own]) for name, own in of.items()}
     save("calibration_throughput", {

@@ -3,7 +3,7 @@
 Every id that a camera gave must be one of: delivered, incomplete, lost (a gap in the camera's own numbers, told with the
 next frame). For the Basler, pylon's own count of buffers stands beside ours.
 
-    python benchmarks/cameras.py [--seconds 60]
+    python -m benchmarks.cameras [--seconds 60]
 """
 
 import argparse
@@ -16,8 +16,8 @@ os.environ.setdefault("PYLON_CAMEMU", "1")
 
 import genicam
 import numpy as np
-from conditions import save
 
+from benchmarks.conditions import save
 from senbetsu.camera import open_camera
 from senbetsu.config import CameraSection
 

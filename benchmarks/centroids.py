@@ -1,4 +1,4 @@
-"""One centroid or several: `PYTHONPATH=. python benchmarks/centroids.py --data DIR`.
+"""One centroid or several: `python -m benchmarks.centroids --data DIR`.
 
 Normal parts may have several looks (mono- and polycrystalline cells, two sides of a nut). Here the whole-picture statistic
 gets K centroids instead of one: k-means on the whitened leading directions, one whitening shared by all, the distance is that

@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 import numpy as np
-from conditions import save
 from numpy.typing import NDArray
 
+from benchmarks.conditions import save
 from demo.__main__ import REPOSITORY
 from demo.elpv import split
 from demo.report import ARTIFACTS

@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 import zmq
-from conditions import save
 
+from benchmarks.conditions import save
 from daemon.__main__ import serve
 from senbetsu.config import load_config
 from senbetsu.engine import Lane, Scores
@@ -35,7 +35,7 @@ class FreeEngine:
     """Takes no time and finds every part the same."""
 
     kind, precision, device = "none", "fp32", "none"
-    batch_sizes = (1, 2, 4, 8)
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
 
     def __init__(self) -> None:
         self.inputs = np.zeros((8, 224, 224, 3), np.uint8)
@@ -123,7 +123,7 @@ def main() -> None:
             f'[[gates]]\nname = "gate1"\n[daemon]\nmetrics_port = {metrics}\n'
             f'publish = "tcp://127.0.0.1:{publish}"\nrequest = "tcp://127.0.0.1:{request}"\n'
         )
-        daemon = subprocess.Popen([sys.executable, __file__, "--serve", str(config)])
+        daemon = subprocess.Popen([sys.executable, "-m", "benchmarks.daemon_overhead", "--serve", str(config)])
         try:
             client = Client(f"tcp://127.0.0.1:{publish}", f"tcp://127.0.0.1:{request}")
             client.measure(100, 200)

@@ -1,4 +1,4 @@
-"""Does damage made on purpose teach? `PYTHONPATH=. python benchmarks/damage_teacher.py --data DIR`.
+"""Does damage made on purpose teach? `python -m benchmarks.damage_teacher --data DIR`.
 
 Magnetic tiles. The same runs as benchmarks/detection, each with and without damaged copies of normal parts as one more label
 for the head to learn (train.teacher), paired by seed: half of every kind of defect shown, each kind left out in turn, five

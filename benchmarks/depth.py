@@ -1,6 +1,6 @@
 """Does fine-tuning beat the head? The metric gauge alone, on defects of kinds that were learned and of kinds that were not.
 
-    python benchmarks/depth.py FOLDER SPLIT.json [--seed 0] [--steps 100]
+    python -m benchmarks.depth FOLDER SPLIT.json [--seed 0] [--steps 100]
 
 FOLDER has normal/ and defects/KIND/; the split names its train_normal, test_normal and test_defect by kind.
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from conditions import save
 
+from benchmarks.conditions import save
 from senbetsu.auroc import auroc
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection, TrainSection

@@ -1,6 +1,6 @@
 """What a fine-tuned backbone costs on the line: the graph from a picture to its statistics, one part, one thread, OpenVINO.
 
-    python benchmarks/depth_cost.py
+    python -m benchmarks.depth_cost
 
 The least time of many runs that take turns, so that what else the machine does counts little.
 """
@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from conditions import save
 
+from benchmarks.conditions import save
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.engine.openvino import CompiledGraph

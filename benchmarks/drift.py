@@ -20,9 +20,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from conditions import save
 from numpy.typing import NDArray
 
+from benchmarks.conditions import save
 from demo.elpv import split
 from senbetsu.config import load_config
 from senbetsu.distribution import ScoreDistribution
@@ -56,14 +56,14 @@ def dusty(picture: Picture) -> Picture:
     """A faint grain of dust on the lens, at one place of every picture."""
     spot = np.zeros(picture.shape[:2], np.float32)
     cv2.circle(spot, (picture.shape[1] // 3, picture.shape[0] // 3), picture.shape[0] // 40, 1.0, -1, cv2.LINE_AA)
-    spot = cv2.GaussianBlur(spot, (0, 0), 3)[:, :, None]
-    return np.rint(picture * (1 - 0.2 * spot)).astype(np.uint8)
+    shade = cv2.GaussianBlur(spot, (0, 0), 3)[:, :, None]
+    return np.rint(picture * (1 - 0.2 * shade)).astype(np.uint8)
 
 
 CHANGES: dict[str, Callable[[Picture], Picture]] = {
     "unchanged": lambda picture: picture,
-    "5 % darker": lambda picture: cv2.convertScaleAbs(picture, alpha=0.95),
-    "20 % darker": lambda picture: cv2.convertScaleAbs(picture, alpha=0.8),
+    "5 % darker": lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=0.95), np.uint8),
+    "20 % darker": lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=0.8), np.uint8),
     "blurred, sigma 0.7 px": lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.7), np.uint8),
     "blurred, sigma 1 px": lambda picture: np.asarray(cv2.GaussianBlur(picture, (0, 0), 1), np.uint8),
     "moved by 1 px": lambda picture: moved(picture, 1),

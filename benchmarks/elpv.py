@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conditions import save
 
+from benchmarks.conditions import save
 from demo.elpv import cells, split
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, build_engine

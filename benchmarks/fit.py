@@ -2,22 +2,23 @@
 
 The difference is told in grey levels: for noise, the worst case, and for noise that a lens has blurred.
 
-    PYTHONPATH=. python benchmarks/fit.py
+    python -m benchmarks.fit
 """
 
 import time
 
 import cv2
 import numpy as np
-from conditions import save
 
+from benchmarks.conditions import save
 from senbetsu.fitting import fit
+from senbetsu.images import Picture
 
 FRAMES = ((1024, 1024), (1920, 1080), (2048, 2048))
 SIDE, ROUNDS = 224, 200
 
 
-def times(frame: np.ndarray, out: np.ndarray) -> dict[str, list[float]]:
+def times(frame: Picture, out: Picture) -> dict[str, list[float]]:
     """Milliseconds of each way, in turns."""
     took: dict[str, list[float]] = {"one_step": [], "fit": []}
     for _ in range(ROUNDS):
@@ -36,7 +37,7 @@ def main() -> None:
     out = np.zeros((SIDE, SIDE, 3), np.uint8)
     for width, height in FRAMES:
         frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        smooth = cv2.GaussianBlur(frame, (0, 0), 2)
+        smooth = np.asarray(cv2.GaussianBlur(frame, (0, 0), 2), np.uint8)
         apart = {}
         for name, picture in (("noise", frame), ("noise, blurred by 2 px", smooth)):
             fit(picture, out)

@@ -1,4 +1,4 @@
-"""Other ways to make one score of the frozen statistics: `PYTHONPATH=.:benchmarks python benchmarks/fusions.py --data DIR`.
+"""Other ways to make one score of the frozen statistics: `python -m benchmarks.fusions --data DIR`.
 
 Normals only, the fixed splits of benchmarks/detection (DIR as there), the calibration's parts left out of learning, one seed,
 the numpy reference on fp32 features. Each way is what the product measures, put together otherwise; "full rank" is of a
@@ -15,11 +15,10 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from conditions import save
 from numpy.typing import NDArray
 
 import senbetsu.embedding
-import train.crossfit
+from benchmarks.conditions import save
 from benchmarks.detection.figures import informed_threshold, rejected_share
 from benchmarks.detection.gauges import Bench
 from benchmarks.detection.parts import Parts, load_parts
@@ -29,6 +28,7 @@ from senbetsu.config import ModelSection, TrainSection
 from senbetsu.scoring import NOVELTY, STATISTICS
 from train.crossfit import cross_fit
 from train.head import learn_head
+from train.judge import REST_WEIGHTS
 
 SETS = ("magnetic_tile", "elpv")
 STEP = 0.1
@@ -74,7 +74,7 @@ def measured(parts: Parts, backbone: Backbone, rank: int | None) -> dict[str, An
             for fold in np.unique(crossed.normal_fold)
             for inside in [crossed.normal_fold == fold]
         ]
-    rest = FIRST + len(NOVELTY) - 1 + train.crossfit.REST_WEIGHTS.index(crossed.judgement.rest_weight)
+    rest = FIRST + len(NOVELTY) - 1 + REST_WEIGHTS.index(crossed.judgement.rest_weight)
     folds = np.concatenate(kept)[:, [FIRST, FIRST + 1, rest]]
     mean, std = (np.array(values[FIRST:]) for values in (crossed.fusion.log_mean, crossed.fusion.log_std))
     return {
@@ -102,12 +102,17 @@ def figures(calibration: Z, normal: Z, defect: Z, k: int) -> dict[str, float]:
     }  # fmt: skip
 
 
+def alone(column: int) -> Callable[[Z], Z]:
+    """One of the distances."""
+    return lambda z: z[:, column]
+
+
 def ways(of: dict[str, Any]) -> dict[str, Callable[[Z], Z]]:
     """From z to a score, by name."""
     weights, tail = of["weights"], of["tail"]
     return {
         "as the judge weighs them (the product)": lambda z: z @ weights,
-        **{f"{name} alone": lambda z, column=column: z[:, column] for column, name in enumerate(NOVELTY)},
+        **{f"{name} alone": alone(column) for column, name in enumerate(NOVELTY)},
         "all alike": lambda z: z.mean(1),
         "the largest": lambda z: z.max(1),
         "the largest, each scaled by its 99 % quantile": lambda z: (z / tail).max(1),
@@ -121,7 +126,8 @@ def best_weights(z: list[Z], k: int) -> dict[str, Any]:
     """Those at which most defects are found as calibrated."""
     steps = np.arange(0, 1 + STEP / 2, STEP)
     grid = [np.array([a, b, 1 - a - b]) for a in steps for b in steps if a + b <= 1 + 1e-9]
-    rows = [(figures(*(some @ weights for some in z), k), weights) for weights in grid]
+    calibration, normal, defect = z
+    rows = [(figures(calibration @ weights, normal @ weights, defect @ weights, k), weights) for weights in grid]
     row, weights = max(rows, key=lambda one: one[0]["found_as_calibrated"])
     return {**row, "weights": [round(float(weight), 1) for weight in weights]}
 
@@ -139,7 +145,8 @@ def main() -> None:
         for rank, suffix in ((None, ""), (1 << 20, ", full rank")):
             of = measured(parts, backbone, rank)
             for way, score in ways(of).items():
-                found[name][way + suffix] = figures(*(score(z) for z in of["z"]), of["k"])
+                calibration, normal, defect = (score(z) for z in of["z"])
+                found[name][way + suffix] = figures(calibration, normal, defect, of["k"])
             found[name]["the best weights" + suffix] = best_weights(of["z"], of["k"])
             found[name]["claim" + suffix] = {"k": of["k"], "weights": [round(float(w), 4) for w in of["weights"]]}
         save("fusions", {"sets": found})

@@ -17,9 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from conditions import save
-from demo_line import DemoLine, demo_line
-
+from benchmarks.conditions import save
+from benchmarks.demo_line import DemoLine, demo_line
 from demo.__main__ import REPOSITORY, Service
 
 PARTS_HZ, TURN_S, TURNS = 20, 15, 5
@@ -40,7 +39,7 @@ def turn(line: DemoLine, first_trigger: int, *, noise: bool) -> dict[str, Any]:
     """One turn's figures."""
     report = line.folder / "plc.json"
     ports = (line.publish, line.request, line.modbus)
-    command = [sys.executable, REPOSITORY / "tests/noise.py", *map(str, ports), str(RATE_HZ)]
+    command = [sys.executable, str(REPOSITORY / "tests/noise.py"), *map(str, ports), str(RATE_HZ)]
     noisy = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) if noise else None
     if noisy is not None and noisy.stdout is not None:
         noisy.stdout.readline()  # it has begun: its start is no part of what is measured
@@ -71,10 +70,12 @@ def main() -> None:
         turns = [turn(line, 1000 * n, noise=bool(n % 2)) for n in range(2 * TURNS)]
 
     def p99(noise: bool, what: str) -> float:
-        return statistics.median(t[what]["p99"] for t in turns if t["noise"] == noise)
+        median: float = statistics.median(t[what]["p99"] for t in turns if t["noise"] == noise)
+        return median
 
     def processor(noise: bool) -> float:
-        return statistics.median(t["daemon_and_bridge_processor_s"] for t in turns if t["noise"] == noise)
+        median: float = statistics.median(t["daemon_and_bridge_processor_s"] for t in turns if t["noise"] == noise)
+        return median
 
     figures: dict[str, Any] = {
         "daemon_and_bridge_processor_s": {

@@ -1,6 +1,6 @@
 """The engine on a GPU, from uint8 in pinned memory to scores, against replaying the same CUDA graphs and nothing else.
 
-    PYTHONPATH=. python benchmarks/gpu.py [--device cuda:0]
+    python -m benchmarks.gpu [--device cuda:0]
 
 *Engine*: each lane by a thread of its own calls `run`, as the daemon's threads do, and reads the scores. *Replayed*: the same
 graphs, upload and download in them, one after the other on the lanes' streams, awaited only at the end: what the GPU gives when
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from conditions import save
-from graph_cost import random_constants
 
+from benchmarks.conditions import save
+from benchmarks.graph_cost import random_constants
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.engine.load import STREAMS_ON_CUDA

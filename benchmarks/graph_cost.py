@@ -7,13 +7,15 @@ its values cost nothing. What a CPU without bf16 takes is kept beside the other,
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypedDict
 
 import numpy as np
 import torch
-from conditions import save
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.conditions import save
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
 from senbetsu.embedding import WHOLE_RANK, WINDOWS_RANK
@@ -26,12 +28,22 @@ from senbetsu.scoring import STATISTICS, ScorerConstants, scoring_network
 BLOCKS, CALLS = 20, 10
 
 
+class Cost(TypedDict):
+    """Medians of a call, and how they compare."""
+
+    bare_ms: float
+    whole_ms: float
+    ratio: float
+    ratio_p10_p90: list[float]
+
+
 class BareBackbone(FeatureNetwork):
     """Picture -> mean of the last map: the least that makes the backbone run to its end."""
 
     def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
         """(B, S, S, 3) uint8 -> (B, C)."""
-        return self.backbone(self.normalised(images))[-1].mean((2, 3))
+        last: Tensor = self.backbone(self.normalised(images))[-1]
+        return last.mean((2, 3))
 
 
 def random_constants(backbone: Backbone) -> ScorerConstants:
@@ -60,9 +72,7 @@ def time_of(run: Callable[[], object]) -> float:
     return float(np.median(times)) * 1e3
 
 
-def compare(
-    backbone: Backbone, constants: ScorerConstants, precision: str, batch: int, threads: int = 0
-) -> dict[str, float]:
+def compare(backbone: Backbone, constants: ScorerConstants, precision: str, batch: int, threads: int = 0) -> Cost:
     """Alternating blocks; on all cores, or on so many threads."""
     networks: dict[str, tuple[MakesNetwork, tuple[NDArray[np.float32], ...]]] = {
         "bare_ms": (BareBackbone, ()), "whole_ms": (scoring_network, tuple(constants)),
@@ -72,15 +82,16 @@ def compare(
     }
     for graph in graphs.values():
         graph.inputs[:] = np.random.default_rng(0).integers(0, 256, graph.inputs.shape, np.uint8)
-        time_of(lambda graph=graph: graph.run(batch))
+        time_of(partial(graph.run, batch))
     blocks: dict[str, list[float]] = {name: [] for name in graphs}
     for _ in range(BLOCKS):
         for name, graph in graphs.items():
-            blocks[name].append(time_of(lambda graph=graph: graph.run(batch)))
+            blocks[name].append(time_of(partial(graph.run, batch)))
     medians = {name: round(float(np.median(times)), 3) for name, times in blocks.items()}
     ratios = np.array(blocks["whole_ms"]) / np.array(blocks["bare_ms"])
     return {
-        **medians,
+        "bare_ms": medians["bare_ms"],
+        "whole_ms": medians["whole_ms"],
         "ratio": round(medians["whole_ms"] / medians["bare_ms"], 3),
         "ratio_p10_p90": [round(float(q), 3) for q in np.quantile(ratios, [0.1, 0.9])],
     }

@@ -18,17 +18,19 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import nncf
 import numpy as np
-from compact import scores
-from conditions import save
-from graph_cost import time_of
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks.compact import scores
+from benchmarks.conditions import save
+from benchmarks.graph_cost import time_of
 from calibrate.quantise import quantise
 from demo.__main__ import REPOSITORY
 from demo.elpv import split
@@ -66,7 +68,7 @@ def times(graphs: dict[str, CompiledGraph], batch: int) -> dict[str, Any]:
     blocks: dict[str, list[float]] = {name: [] for name in graphs}
     for _ in range(BLOCKS):
         for name, graph in graphs.items():
-            blocks[name].append(time_of(lambda graph=graph: graph.run(batch)))
+            blocks[name].append(time_of(partial(graph.run, batch)))
     found: dict[str, Any] = {
         name: {"p10_ms": round(float(np.quantile(t, 0.1)), 3), "median_ms": round(float(np.median(t)), 3)}
         for name, t in blocks.items()
@@ -124,7 +126,7 @@ def main(folder: Path) -> None:
     bad = np.array([is_bad for _, is_bad in split().line])
     normal = [read_image(path) for path in split().calibrate_normal]
     judged: dict[str, Any] = {}
-    over: dict[str, np.ndarray] = {}
+    over: dict[str, NDArray[np.float64]] = {}
     for precision in precisions:
         engine = graph(precision, BATCH)
         found = scores(engine, line)

@@ -16,11 +16,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from conditions import save
 from faults.rig import Rig, why_of
 from faults.scene import Cable
+
+from benchmarks.conditions import save
 
 COUNT = 1000
 PERIOD_MS = 50.0
@@ -28,9 +30,9 @@ SETTLE_EVERY = 20
 """After so many, good parts have to pass again."""
 
 
-def later(seconds: float, do: object, *arguments: object) -> None:
+def later(seconds: float, do: Callable[..., object], *arguments: object) -> None:
     """Undo something without waiting for it."""
-    timer = threading.Timer(seconds, do, arguments)  # type: ignore[arg-type]
+    timer = threading.Timer(seconds, do, arguments)
     timer.daemon = True
     timer.start()
 

@@ -5,9 +5,8 @@ The cells are those of the demo, played in a loop; the artefacts are the demo's 
 
 import json
 
-from conditions import save
-from demo_line import demo_line
-
+from benchmarks.conditions import save
+from benchmarks.demo_line import demo_line
 from demo.__main__ import Service
 
 RATE_HZ, SECONDS = 50, 60

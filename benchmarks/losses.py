@@ -1,6 +1,6 @@
 """Which selection of triplets collapses and when, and what quadruplets change: on frozen features of a folder set.
 
-    python benchmarks/losses.py DATA_FOLDER SPLIT_FILE      -> benchmarks/results/losses.json; then benchmarks/losses_page.py
+    python -m benchmarks.losses DATA_FOLDER SPLIT_FILE     -> benchmarks/results/losses.json; then -m benchmarks.losses_page
 
 SPLIT_FILE names pictures under DATA_FOLDER: train_normal, test_normal, and test_defect by kind; a half of each kind, drawn
 by the seed, is learned, the other half is held out. One thread.
@@ -13,15 +13,16 @@ and to one that was not are measured on parts that nobody saw.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from conditions import save
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.conditions import save
 from senbetsu.auroc import auroc
 from senbetsu.backbone import find_backbone
 from senbetsu.config import ModelSection, TrainSection
@@ -141,7 +142,7 @@ def collapse_run(data: Statistics, name: str, settings: TrainSection, *, keep_cu
     }  # fmt: skip
     try:
         curve = learn(net, parts.learned, parts.labels, settings, f"{name}, {settings.selection}", [observe])
-        curves = {
+        curves: dict[str, Sequence[float]] = {
             "step": curve.step, "loss": curve.loss, "active_share": curve.active_share,
             "spread_median": curve.spread_median, "held_out_auroc": separation,
         }  # fmt: skip
@@ -163,7 +164,9 @@ def collapse(data: Statistics) -> list[dict[str, Any]]:
         for rate in RATES:
             for selection in SELECTIONS:
                 for seed in range(3 if (name, rate) == ("four layers", RATES[0]) else 1):
-                    settings = TrainSection(selection=selection, learning_rate=rate, seed=seed, **COMMON)
+                    settings = TrainSection.model_validate(
+                        {"selection": selection, "learning_rate": rate, "seed": seed, **COMMON}
+                    )
                     runs.append(collapse_run(data, name, settings, keep_curves=(rate, seed) == (RATES[0], 0)))
     for change in (
         {"loss": "soft_margin"}, {"learning_rate": 1e-4}, {"steps": 4 * COMMON["steps"]}, {"margin": 0.05},
@@ -228,10 +231,10 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     """The benchmark."""
     if len(sys.argv) == 1:
-        print("left out: python benchmarks/losses.py DATA_FOLDER SPLIT_FILE takes a set of pictures")
+        print("left out: python -m benchmarks.losses DATA_FOLDER SPLIT_FILE takes a set of pictures")
         return
     if len(sys.argv) != 3:
-        raise SystemExit("usage: python benchmarks/losses.py DATA_FOLDER SPLIT_FILE")
+        raise SystemExit("usage: python -m benchmarks.losses DATA_FOLDER SPLIT_FILE")
     torch.set_num_threads(1)
     folder, split_file = Path(sys.argv[1]), Path(sys.argv[2])
     data = statistics(folder, json.loads(split_file.read_text(encoding="utf-8")))

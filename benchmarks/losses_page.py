@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from readme import ROOT, conditions, result
 
+from benchmarks.readme import ROOT, conditions, result
 from senbetsu.drawing import COLOURS, LINE_COLOUR
 from train.losses import LOSSES
 from train.selections import SELECTIONS

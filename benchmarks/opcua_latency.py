@@ -14,10 +14,10 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from asyncua import Client, ua
-from conditions import save
-from demo_line import demo_line
-from plc_latency import measure
 
+from benchmarks.conditions import save
+from benchmarks.demo_line import demo_line
+from benchmarks.plc_latency import measure
 from demo.__main__ import free_port
 
 TURNS, PERIOD_MS = 3, 10
@@ -39,6 +39,11 @@ class Heard:
         self.events += 1
 
 
+def node_id(path: str, index: int) -> ua.NodeId:
+    """Of a string, in the namespace of this index."""
+    return ua.NodeId(ua.String(path), ua.Int16(index))
+
+
 def subscribe(port: int, ready: Event, stop: Event, heard: Any) -> None:
     """The client's process."""
 
@@ -46,12 +51,12 @@ def subscribe(port: int, ready: Event, stop: Event, heard: Any) -> None:
         async with Client(f"opc.tcp://127.0.0.1:{port}/senbetsu") as connected:
             await connected.load_data_type_definitions()
             index = await connected.get_namespace_index("urn:senbetsu:bridge")
-            nodes = [connected.get_node(ua.NodeId(f"{GATE}.{name}", index)) for name in ("Window", "Result")]
+            nodes = [connected.get_node(node_id(f"{GATE}.{name}", index)) for name in ("Window", "Result")]
             event = await connected.nodes.base_event_type.get_child(f"{index}:ResultReadyEventType")
             counts = Heard()
             subscription = await connected.create_subscription(PERIOD_MS, counts)
             await subscription.subscribe_data_change(nodes)
-            await subscription.subscribe_events(connected.get_node(ua.NodeId(GATE, index)), event)
+            await subscription.subscribe_events(connected.get_node(node_id(GATE, index)), event)
             ready.set()
             while not stop.is_set():
                 await asyncio.sleep(0.1)
@@ -89,7 +94,8 @@ def main() -> None:
     turns = [turn(opcua) for _ in range(TURNS) for opcua in ("off", "idle", "subscribed")]
 
     def median(opcua: str, what: str, share: str) -> float:
-        return round(statistics.median(t[what][share] for t in turns if t["opcua"] == opcua), 2)
+        found: float = statistics.median(t[what][share] for t in turns if t["opcua"] == opcua)
+        return round(found, 2)
 
     figures = {
         opcua: {what: {share: median(opcua, what, share) for share in ("p50", "p99")}

@@ -35,10 +35,10 @@ from typing import Any
 import cv2
 import numpy as np
 import zmq
-from conditions import save
-from demo_line import DemoLine, as_its_unit, demo_line, make_demo
 from pymodbus.client import ModbusTcpClient
 
+from benchmarks.conditions import save
+from benchmarks.demo_line import DemoLine, as_its_unit, demo_line, make_demo
 from demo.report import ROOT
 from senbetsu.messages import Result, decode_result
 from senbetsu.registers import SLOT_AT, SLOT_WORDS, SLOTS, WINDOW_AT, WINDOW_COUNT, Control, PlcWrite, SlotBit
@@ -59,7 +59,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._modbus = ModbusTcpClient("127.0.0.1", port=port, timeout=3)
-        if not self._modbus.connect():
+        if not self._modbus.connect():  # type: ignore[no-untyped-call]
             raise RuntimeError("the bridge does not answer")
         self._beat = self._echo = 0
         self.trigger = 0
@@ -132,7 +132,8 @@ class Results:
     """What the daemon publishes; kept by ZeroMQ's own thread until it is asked for."""
 
     def __init__(self, port: int) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.SUB)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._socket = context.socket(zmq.SUB)
         self._socket.subscribe(b"result.")
         self._socket.connect(f"tcp://127.0.0.1:{port}")
 
@@ -222,6 +223,8 @@ def uncompressed(folder: Path) -> None:
     """The demo's cells, stored as they are."""
     for path in (ROOT / "parts").glob("*.png"):
         cell = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if cell is None:
+            raise SystemExit(f"{path}: not a picture that can be read")
         cv2.imwrite(str(folder / path.name), cell, [cv2.IMWRITE_PNG_COMPRESSION, 0])
 
 

@@ -1,4 +1,4 @@
-"""What each map and each rank is worth, and what it costs: `PYTHONPATH=.:benchmarks python benchmarks/ranks.py --data DIR`.
+"""What each map and each rank is worth, and what it costs: `python -m benchmarks.ranks --data DIR`.
 
 AUROC and recall of the novelty gauge alone, which is all that these numbers touch, on the sets of benchmarks/detection
 (DIR as there): `whole` learns from all training normals, `held out` leaves the calibration's parts out. One seed, scores of
@@ -15,17 +15,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-import graph_cost
 import numpy as np
-from conditions import RESULTS, save
 
-import benchmarks.detection.gauges as gauges
 import senbetsu.embedding
 import senbetsu.places
 import train.crossfit
+from benchmarks import graph_cost
+from benchmarks.conditions import RESULTS, save
+from benchmarks.detection import gauges
 from benchmarks.detection.parts import load_parts
 from senbetsu.backbone import WHEEL_STAGES, WHEELS, Backbone, find_backbone
 from senbetsu.config import ModelSection, TrainSection
@@ -82,15 +83,15 @@ def ranks_of(variant: Variant) -> Iterator[None]:
         found = fit_places(frame, moments, rest_weight)
         return found if variant.regression is None else cut(found, variant.regression)
 
-    constants = [
-        ("WHOLE_RANK", variant.whole, senbetsu.embedding, graph_cost),
-        ("WINDOWS_RANK", variant.windows, senbetsu.embedding, graph_cost),
-        ("RANK", variant.directions, senbetsu.places, graph_cost),
-        ("CONTEXT_RANK", variant.context, senbetsu.places, graph_cost),
-        ("fit_places", fit, senbetsu.embedding, gauges, train.crossfit),
+    patches: list[tuple[str, object, tuple[ModuleType, ...]]] = [
+        ("WHOLE_RANK", variant.whole, (senbetsu.embedding, graph_cost)),
+        ("WINDOWS_RANK", variant.windows, (senbetsu.embedding, graph_cost)),
+        ("RANK", variant.directions, (senbetsu.places, graph_cost)),
+        ("CONTEXT_RANK", variant.context, (senbetsu.places, graph_cost)),
+        ("fit_places", fit, (senbetsu.embedding, gauges, train.crossfit)),
     ]
     with ExitStack() as stack:
-        for name, value, *modules in constants:
+        for name, value, modules in patches:
             for module in modules:
                 stack.enter_context(patch.object(module, name, value))
         yield

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def line(document: dict[str, Any]) -> list[str]:
     return rows
 
 
-def conditions(document: dict[str, Any]) -> str:
+def conditions(document: Mapping[str, Any]) -> str:
     """On what it was measured."""
     where = document["conditions"]
     versions = ", ".join(f"{name} {where['versions'][name]}" for name in ("torch", "openvino"))

@@ -5,7 +5,7 @@ in turns, each turn a daemon of its own: on a quiet PC, beside a program without
 of the lowest priority (nice 19). The client that triggers runs at a fixed priority throughout, so that it does not wait itself.
 Times are the daemon's own: trigger received to decided. Takes root, or the rights in systemd/senbetsu-daemon.service.
 
-    PYTHONPATH=. python benchmarks/realtime.py [LOAD ...]    # all of them, or some: what was measured before is kept
+    python -m benchmarks.realtime [LOAD ...]    # all of them, or some: what was measured before is kept
 """
 
 import json
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conditions import RESULTS, save
 
 from bench.__main__ import artifacts_to_use
 from bench.line import running_line
+from benchmarks.conditions import RESULTS, save
 from senbetsu.config import Config
 
 RATE_HZ, SECONDS, ROUNDS, DEADLINE_MS = 60.0, 6.0, 2, 200.0

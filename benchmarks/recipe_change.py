@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from conditions import resident_mib, save
 
 from bench.line import running_line
+from benchmarks.conditions import resident_mib, save
 from demo.__main__ import REPOSITORY
 from demo.report import ARTIFACTS, ROOT
 from senbetsu.config import Config

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from conditions import save
 from pymodbus.client import ModbusTcpClient
 
+from benchmarks.conditions import save
 from daemon.book import JudgedBy, Look
 from daemon.outcome import Outcome
 from daemon.publishing import Identity, Publisher
@@ -90,7 +90,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._modbus = ModbusTcpClient("127.0.0.1", port=port, timeout=10)
-        if not self._modbus.connect():
+        if not self._modbus.connect():  # type: ignore[no-untyped-call]
             raise RuntimeError("the bridge does not answer")
         self._beat = self._echo = self._sent = self._seen = 0
         self.wrong: list[str] = []

@@ -21,15 +21,17 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conditions import save
 from faults.plc import Part
 from faults.program import Program
 from faults.rig import Rig, why_of
 from faults.scene import Cable, Camera, Spell
+
+from benchmarks.conditions import save
 
 PARTS_HZ = 20
 SAMPLE_S = 5.0
@@ -59,7 +61,8 @@ def set_for(rig: Rig, what: str, value: int, seconds: float) -> None:
     setattr(rig.scene, what, before)
 
 
-FAULTS = {
+Break = Callable[[Rig, random.Random], None]
+FAULTS: dict[str, Break] = {
     "daemon SIGSTOP": lambda rig, chance: stop_for(rig.daemon, chance.uniform(0.02, 2)),
     "bridge SIGSTOP": lambda rig, chance: stop_for(rig.bridge, chance.uniform(0.02, 2)),
     "link cut": lambda rig, chance: set_for(rig, "cable", Cable.CUT, chance.uniform(0.02, 2)),
@@ -70,7 +73,7 @@ FAULTS = {
     "slow engine": lambda rig, chance: set_for(rig, "engine_ms", 80, chance.uniform(0.1, 2)),
     "NaN": lambda rig, _: rig.plc.next_greys.append(Spell.NAN),
 }  # fmt: skip
-KILLS = {
+KILLS: dict[str, Break] = {
     "daemon kill -9": lambda rig, _: rig.daemon.send(signal.SIGKILL),
     "bridge kill -9": lambda rig, _: rig.bridge.send(signal.SIGKILL),
     "engine raises": lambda rig, _: rig.plc.next_greys.append(Spell.FAULT),
@@ -203,7 +206,7 @@ def main() -> None:
             program.send(signal.SIGTERM)
             statuses.append(program.wait_for_end())
         journal = Path(folder) / "var/journal.sqlite"
-        figures = {
+        figures: dict[str, Any] = {
             "hours": round(took_s / 3600, 3), "parts_hz": PARTS_HZ, "replay_results": REPLAY_RESULTS,
             "faults": dict(done), "exit_statuses": statuses,
             "reconciled": reconcile(journal, rig.plc.parts, killed_ns),

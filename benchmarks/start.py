@@ -1,6 +1,6 @@
 """From the start of the daemon's process to READY, and what memory it holds then; the converted graph is in the cache.
 
-    PYTHONPATH=. python benchmarks/start.py
+    python -m benchmarks.start
 
 A start is the whole process: interpreter, imports, artefacts, two compilations of the graph, sockets, first heartbeat. In turns
 with it, what an interpreter takes that imports torch and nothing else: the daemon does without where OpenVINO judges.
@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from conditions import resident_mib, save
 
 from bench.__main__ import artifacts_to_use
 from bench.line import running_line
+from benchmarks.conditions import resident_mib, save
 from senbetsu.config import Config, EngineSection
 
 STARTS = 10

@@ -5,7 +5,7 @@ One stream of all cores is what the daemon runs ("latency"); as many streams as 
 on both: the graph alone, and with the shrinking of a camera's frame before it, each stream by a thread of its own. The time
 is from a batch's begin to its scores.
 
-    PYTHONPATH=. python benchmarks/streams.py
+    python -m benchmarks.streams
 """
 
 import os
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from conditions import save
-from graph_cost import random_constants
 
+from benchmarks.conditions import save
+from benchmarks.graph_cost import random_constants
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.camera.pattern import pattern_pictures
 from senbetsu.config import ModelSection

@@ -1,6 +1,6 @@
 """docs/losses.md against what it speaks of: its figures, its pictures, the tables of the code."""
 
-import importlib.util
+import importlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -16,19 +16,12 @@ PAGE = (ROOT / "docs/losses.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def writer() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        spec = importlib.util.spec_from_file_location("benchmarks_losses_page", ROOT / "benchmarks/losses_page.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("benchmarks.losses_page")
 
 
 def test_every_figure_is_that_of_the_saved_runs(writer: ModuleType) -> None:
     assert PAGE.count("<!-- measured: ") == PAGE.count("<!-- /measured -->") == 5
-    assert writer.with_figures(PAGE) == PAGE, "run benchmarks/losses_page.py"
+    assert writer.with_figures(PAGE) == PAGE, "run python -m benchmarks.losses_page"
 
 
 def test_outside_of_what_is_written_by_the_script_there_is_no_measured_figure() -> None:
@@ -39,7 +32,9 @@ def test_outside_of_what_is_written_by_the_script_there_is_no_measured_figure() 
 @pytest.mark.parametrize("name", ["losses_collapse.png", "losses_quadruplets.png"])
 def test_a_picture_shows_the_saved_runs(writer: ModuleType, name: str) -> None:
     assert f"]({name})" in PAGE
-    assert writer.results_sha256().encode() in (ROOT / "docs" / name).read_bytes(), "run benchmarks/losses_page.py"
+    assert writer.results_sha256().encode() in (ROOT / "docs" / name).read_bytes(), (
+        "run python -m benchmarks.losses_page"
+    )
 
 
 def test_it_names_every_loss_and_selection() -> None:

@@ -60,7 +60,7 @@ def test_every_program_folder_is_packaged_type_checked_and_started_by_the_comman
     assert folders == set(PACKAGES)
     packaged = PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {f"{name}*" for name in [*PACKAGES, "senbetsu"]} == set(packaged)
-    assert {*PACKAGES, "senbetsu"} <= set(PYPROJECT["tool"]["mypy"]["packages"])
+    assert {*PACKAGES, "senbetsu", "benchmarks", "demo"} <= set(PYPROJECT["tool"]["mypy"]["packages"])
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

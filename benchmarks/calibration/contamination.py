@@ -1,4 +1,4 @@
-"""Real defects among the normal parts: `PYTHONPATH=. python -m benchmarks.calibration.contamination --data DIR`.
+"""Real defects among the normal parts: `python -m benchmarks.calibration.contamination --data DIR`.
 
 All shown parts fit the model and set the threshold (cross-conformal), as `calibrate` does it with the same parts as `train`.
 A share of them are defects, drawn at random from all kinds; the other defects and the normal parts not shown are the test.

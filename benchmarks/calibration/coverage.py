@@ -1,4 +1,4 @@
-"""Good parts rejected against the number promised: `PYTHONPATH=. python -m benchmarks.calibration.coverage --data DIR`.
+"""Good parts rejected against the number promised: `python -m benchmarks.calibration.coverage --data DIR`.
 
 Each split deals the normal parts at random into those that the model is fitted on, those that set the threshold, and the
 rest. All that is fitted is fitted anew. On the rest, of which there are m, the rejected ones are counted. Theory says how
@@ -72,7 +72,7 @@ def split_runs(some: Set, count: int) -> dict[str, Any]:
 def cross_runs(some: Set, count: int) -> dict[str, Any]:
     """Every shown part serves twice, with all frozen statistics: a split takes FOLDS + 1 fits."""
     shown_count = round(CROSS_SHOWN * len(some.normal))
-    rules = {}
+    rules: dict[str, dict[str, Any]] = {}
     for rate in CROSS_RATES:
         claim, _ = make_claim(0, shown_count, rate, None)
         rules[f"{rate:g} expected"] = {

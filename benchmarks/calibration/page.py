@@ -1,6 +1,6 @@
 """Writes the figures of docs/calibration.md from the saved runs, and draws docs/calibration_coverage.png from them.
 
-`PYTHONPATH=. python -m benchmarks.calibration.page`
+`python -m benchmarks.calibration.page`
 """
 
 import hashlib
@@ -297,7 +297,7 @@ def lots_rows() -> list[str]:
             of_new = f"at most {percent(told, 1)}" if which == "with" else ""
             rows.append(
                 f"| {SETS[name]} | {100 * float(rate):g} % expected (cross) | {'yes' if which == 'with' else 'no'} "
-                f"| {percent(np.mean(means), 1)} | {percent(min(means), 1)} to {percent(max(means), 1)} | {of_new} |"
+                f"| {percent(float(np.mean(means)), 1)} | {percent(min(means), 1)} to {percent(max(means), 1)} | {of_new} |"
             )
     return rows
 

@@ -1,4 +1,4 @@
-"""Which rule finds most at which claim: `PYTHONPATH=. python -m benchmarks.calibration.rules --data DIR`.
+"""Which rule finds most at which claim: `python -m benchmarks.calibration.rules --data DIR`.
 
 The same parts, dealt again and again into those that are shown (70 %) and a rest. All that a claim of 1 % expected false
 rejects needs comes from the shown ones, by each of these rules; then the defects that are found are counted, and the good ones

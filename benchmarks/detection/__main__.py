@@ -1,4 +1,4 @@
-"""What is found on real parts: `PYTHONPATH=. python -m benchmarks.detection --data DIR`.
+"""What is found on real parts: `python -m benchmarks.detection --data DIR`.
 
 DIR holds a folder for each set and `splits/SET.json`. Every run is kept in benchmarks/results/detection.json as soon as it is
 done; called again, the script goes on with those that are missing (`--afresh` drops what is there). In the end the bars are

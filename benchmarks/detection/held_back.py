@@ -1,4 +1,4 @@
-"""How many normal tiles should set the threshold: `PYTHONPATH=. python -m benchmarks.detection.held_back --data DIR`.
+"""How many normal tiles should set the threshold: `python -m benchmarks.detection.held_back --data DIR`.
 
 The product on normals only (gauges.py), with N of the 666 normal parts held back for the threshold instead of the 133 that the
 split file names; the test parts stay the same. Draw 0 holds back those that `train --hold-back N` does, the others are random.

@@ -1,13 +1,11 @@
 """Tables of docs/detection.md that are of other benchmarks' saved runs."""
 
-from typing import Any
-
 import numpy as np
 
+from benchmarks.detection.bars import Run
 from benchmarks.readme import result
 
 SETS = {"cookies": "cookies", "magnetic_tile": "magnetic tiles", "elpv": "solar cells (ELPV, p = 1)"}
-Run = dict[str, Any]
 
 
 def centroids_rows(_: Run) -> list[str]:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.detection.bars import chosen, values
+from benchmarks.detection.bars import Run, chosen, values
 from benchmarks.detection.figures import ALL, paired_interval
 from benchmarks.detection.other_tables import SETS, centroids_rows, fusions_rows, speed_rows, teacher_rows
 from benchmarks.readme import ROOT, conditions, result
@@ -26,7 +26,6 @@ PAGE = ROOT / "docs/detection.md"
 PICTURE = ROOT / "docs/detection_normals.png"
 METHODS = ("softmax", "mean distance", "novelty", "metric", "fused")
 PEERS = {"padim": "PaDiM", "patchcore_1": "PatchCore 1 %", "patchcore_10": "PatchCore 10 %"}
-Run = dict[str, Any]
 
 
 def cell(numbers: Sequence[float], digits: int = 3) -> str:
@@ -204,7 +203,7 @@ def conditions_of(document: Run) -> str:
     return f"{document['scores']}; {conditions(document)}"
 
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[[Run], list[str]]] = {
     "bars": bars_rows, "normals": normals_rows, "kinds": kinds_rows, "seen": seen_rows, "unseen": unseen_rows,
     "few": few_rows, "counted": counted_rows, "centroids": centroids_rows, "teacher": teacher_rows, "fusions": fusions_rows,
     "speed": speed_rows,

@@ -65,7 +65,7 @@ def learn_softmax(normals: Features, defects: Features, labels: NDArray[np.int64
             x = inputs[batch] * torch.from_numpy(kept) / (1 - dropped_below / 256)
             loss = nn.functional.cross_entropy(linear(x), targets[batch])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
     return Softmax(

@@ -13,6 +13,7 @@ import torch
 from anomalib.models.components import KCenterGreedy
 from anomalib.models.image.padim.torch_model import PadimModel
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.peers.pictures import BACKBONE, BATCH, INPUT_SIZE, Features
@@ -25,7 +26,7 @@ CORESET = {"patchcore_1": 0.01, "patchcore_10": 0.1}
 METHODS = ("padim", *CORESET)
 
 
-class PrunedKCenterGreedy(KCenterGreedy):
+class PrunedKCenterGreedy(KCenterGreedy):  # type: ignore[misc]  # anomalib is not in this environment
     """anomalib's greedy k-centre selection with the distances left out that cannot change anything.
 
     The draw of the first centre, the random projection and the rule (the point farthest from all centres comes next)
@@ -115,17 +116,19 @@ def patches(features: Features, names: Sequence[str]) -> Tensor:
     return torch.vstack(model.embedding_store)
 
 
-def scores(model: PadimModel | PatchcoreModel, names: Sequence[str]) -> np.ndarray:
+def scores(model: PadimModel | PatchcoreModel, names: Sequence[str]) -> NDArray[np.float64]:
     """anomalib's `pred_score` of each picture: (N,) float64, higher is stranger."""
-    return torch.cat([output.pred_score.flatten() for output in _run(model, names)]).double().numpy()
+    return torch.cat(_run(model, names)).double().numpy()
 
 
-def _run(model: PadimModel | PatchcoreModel, names: Sequence[str]) -> list:
-    outputs = []
+def _run(model: PadimModel | PatchcoreModel, names: Sequence[str]) -> list[Tensor]:
+    """`pred_score` of each batch; none while the model learns."""
+    found = []
     size_only = torch.empty(1).expand(BATCH, 3, *INPUT_SIZE)  # the models ask the images for their size alone
     for start in range(0, len(names), BATCH):
         model.feature_extractor.names = names[start : start + BATCH]
         with torch.inference_mode():
             output = model(size_only[: len(model.feature_extractor.names)])
-        outputs.append(output if model.training else output._replace(anomaly_map=None))
-    return [] if model.training else outputs
+        if not model.training:
+            found.append(output.pred_score.flatten())
+    return found

@@ -64,7 +64,8 @@ def network_input(path: Path) -> Tensor:
     if picture is None:
         raise FileNotFoundError(f"{path}: no such picture, or not one that OpenCV can read")
     channels_first = torch.from_numpy(picture[:, :, ::-1].copy()).permute(2, 0, 1).float()
-    return (resize(channels_first, list(INPUT_SIZE), antialias=True) - NORMALISATION_MEAN) / NORMALISATION_SCALE
+    resized: Tensor = resize(channels_first, list(INPUT_SIZE), antialias=True)
+    return (resized - NORMALISATION_MEAN) / NORMALISATION_SCALE
 
 
 def build_extractor(layers: Sequence[str]) -> TimmFeatureExtractor:

@@ -1,4 +1,4 @@
-"""How long a picture takes, ours beside anomalib's: `PYTHONPATH=. python -m benchmarks.peers.speed --data DIR --peers PYTHON`.
+"""How long a picture takes, ours beside anomalib's: `python -m benchmarks.peers.speed --data DIR --peers PYTHON`.
 
 PYTHON is the interpreter of the peers' environment (README.md beside this file). A picture is a uint8 frame of 224 x 224 in
 memory, and what is timed goes from there to its score as a Python number, one picture at a time. Both sides learned from the
@@ -141,7 +141,7 @@ def main() -> None:
         )  # fmt: skip
         ours = Worker(
             sys.executable, "benchmarks.peers.speed_ours", [str(work / "ours"), stored], work / "ours",
-            [REPOSITORY, REPOSITORY / "benchmarks"],
+            [REPOSITORY],
         )  # fmt: skip
         if not given.prepare:
             measure(ours, theirs, is_defect, given.rounds, refused)

@@ -87,6 +87,16 @@ def rgb(frame: Frames) -> Frames:
     return np.ascontiguousarray(frame[:, :, ::-1])
 
 
+def openvino_inferred(inferencer: OpenVINOInferencer) -> Callable[[Frames], float]:
+    """As an anomalib user calls it."""
+    return lambda frame: float(inferencer.predict(rgb(frame)).pred_score.flat[0])
+
+
+def torch_inferred(inferencer: TorchInferencer) -> Callable[[Frames], float]:
+    """As an anomalib user calls it."""
+    return lambda frame: float(inferencer.predict(rgb(frame)).pred_score)
+
+
 def compiled(path: Path) -> Callable[[Frames], float]:
     """OpenVINO alone, for one picture: one conversion of the frame into the request's own tensor, and the request."""
     model = ov.Core().compile_model(path, "CPU")
@@ -126,11 +136,9 @@ def main(data: Path, folder: Path, frames: Frames) -> None:
         by_openvino, by_torch = OpenVINOInferencer(graph, device="CPU"), TorchInferencer(pickled, device="cpu")
         precision[title] = by_openvino.model.get_property("INFERENCE_PRECISION_HINT").to_string()
         ways |= {
-            f"{title}, OpenVINOInferencer": lambda frame, by=by_openvino: float(
-                by.predict(rgb(frame)).pred_score.flat[0]
-            ),
+            f"{title}, OpenVINOInferencer": openvino_inferred(by_openvino),
             f"{title}, its OpenVINO model alone": compiled(graph),
-            f"{title}, TorchInferencer": lambda frame, by=by_torch: float(by.predict(rgb(frame)).pred_score),
+            f"{title}, TorchInferencer": torch_inferred(by_torch),
             f"{title}, its torch module alone": in_torch(by_torch.model),
         }
     about = {

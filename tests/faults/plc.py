@@ -139,7 +139,7 @@ class Plc(threading.Thread):
         for record in list(self.simulated.waiting):
             record.why, record.decided_at_ns = "the PLC was off", now_ns
             self.simulated.waiting.remove(record)
-        self.link._client.close()
+        self.link._client.close()  # type: ignore[no-untyped-call]
         self._power_on()
         self.restarting = False
 

@@ -125,6 +125,8 @@ def _relay(one: socket.socket, ends: dict[socket.socket, socket.socket], drop: A
 
 
 if __name__ == "__main__":
-    _, name, *arguments = sys.argv
-    paths = [Path(argument) for argument in arguments if argument != "None"]
-    {"run_daemon": run_daemon, "run_bridge": run_bridge}[name](*paths)  # type: ignore[operator]
+    _, name, config_file, log_file, scene_file, *more = sys.argv
+    limit = int(more[0]) if more and more[0] != "None" else None
+    {"run_daemon": run_daemon, "run_bridge": run_bridge}[name](
+        Path(config_file), Path(log_file), Path(scene_file), limit
+    )

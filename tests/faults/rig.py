@@ -53,7 +53,7 @@ class Rig:
         self.deadline_ms = round(DEADLINE_SHARE * period_ms)
         self.replay_results = replay_results
         self.write_config()
-        arguments = (self.config, folder / "daemon.log", self.scene.path)
+        arguments: tuple[Path | int | None, ...] = (self.config, folder / "daemon.log", self.scene.path)
         # Forked by name: the modules are imported in the process that forks, not in this one.
         from faults import processes
 

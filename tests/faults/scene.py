@@ -144,7 +144,7 @@ class SceneEngine:
     kind, precision, device = "stand-in", "fp32", "none"
 
     def __init__(self, scene: Scene, max_batch: int = 8) -> None:
-        self.batch_sizes = (1, max_batch)
+        self.batch_sizes: tuple[int, ...] = (1, max_batch)
         self.inputs = np.zeros((max_batch, SIZE, SIZE, 3), np.uint8)
         self._scene = scene
         self._kept: list[NDArray[np.uint8]] = []

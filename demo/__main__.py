@@ -5,20 +5,17 @@ What has not changed is not done again. At the end: a table, pictures in demo/, 
 
 import hashlib
 import json
-import math
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zmq
 
 from demo.elpv import CALIBRATE_NORMALS, LINE_DEFECTS, LINE_NORMALS, SEED, TRAIN_DEFECTS, TRAIN_NORMALS, lay_out

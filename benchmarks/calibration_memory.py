@@ -32,6 +32,7 @@ import calibrate.parts
 from benchmarks.conditions import resident_mib, save
 from calibrate.fit import Calibration
 from calibrate.fitted import FittedPictures
+from calibrate.flags import flags
 from calibrate.lots import hold_out
 from calibrate.parts import ALL, Part, Parts
 from senbetsu.backbone import Backbone, find_backbone
@@ -177,8 +178,8 @@ def whole_program(root: Path) -> Callable[[int], dict[str, Any]]:
             shown.mkdir()
             for folder in range(-(-count // FOLDER)):
                 (shown / f"{folder:04d}").symlink_to(root / f"{folder:04d}")
-            flags = ["--normal", str(shown), "--artifacts", str(artifacts), "--set", "engine.precision=fp32"]
-            program.main(program.flags().parse_args(flags))
+            line = ["--normal", str(shown), "--artifacts", str(artifacts), "--set", "engine.precision=fp32"]
+            program.main(flags().parse_args(line))
             claim = json.loads((artifacts / "profile.json").read_text())["claim"]
         return {"method": claim["method"], "n": claim["n"], "k": claim["k"]}
 

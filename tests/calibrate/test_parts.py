@@ -152,10 +152,11 @@ def test_a_disk_that_is_full_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPat
     import sqlite3
 
     import calibrate.__main__ as program
+    from calibrate.flags import flags
 
     def full(*_: object) -> int:
         raise sqlite3.OperationalError("database or disk is full")
 
     monkeypatch.setattr(program, "calibrate", full)
     with pytest.raises(UserError, match="disk is full; free some space in /var/tmp"):
-        program.main(program.flags().parse_args(["--normal", "parts"]))
+        program.main(flags().parse_args(["--normal", "parts"]))

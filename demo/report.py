@@ -10,9 +10,10 @@ import numpy as np
 
 from demo.elpv import LINE_DEFECTS, LINE_NORMALS
 from senbetsu.conformal import proportion_interval
-from senbetsu.drawing import draw_montage, draw_score_histogram
+from senbetsu.drawing import draw_score_histogram
 from senbetsu.images import read_image
 from senbetsu.messages import Result
+from senbetsu.montage import draw_montage
 from senbetsu.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parent

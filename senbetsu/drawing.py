@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import matplotlib
@@ -23,7 +22,6 @@ NORMAL_COLOUR, DEFECT_COLOUR, LINE_COLOUR = COLOURS[0], COLOURS[1], "#222222"
 
 # Beyond the colours, another shape tells the classes apart.
 MARKERS = "osD^v<>p*"
-CAPTION_LETTERS = 22
 
 Picture = NDArray[np.uint8]
 
@@ -36,7 +34,7 @@ def png_of(figure: Figure, dpi: int = 150) -> bytes:
     """A figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return buffer.getvalue()
 
 
@@ -205,20 +203,3 @@ def draw_score_histogram(
 ) -> None:
     """Write `score_histogram` as PNG. Raises UserError where the file cannot be written."""
     write_atomically(path, png_of(score_histogram(normal_scores, threshold, defect_scores)))
-
-
-def draw_montage(path: Path, tiles: Sequence[tuple[Picture, str]], title: str, columns: int = 8) -> None:
-    """Write pictures (H, W, 3) BGR with a caption each as one PNG. Raises UserError where it cannot be written."""
-    columns = max(1, min(columns, len(tiles)))
-    rows = max(1, -(-len(tiles) // columns))
-    figure = Figure(figsize=(max(4.0, 1.35 * columns), 1.6 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=11, wrap=True)
-    if not tiles:
-        figure.text(0.5, 0.4, "none", ha="center")
-    for index, (picture, caption) in enumerate(tiles):
-        axes: Any = figure.add_subplot(rows, columns, index + 1)
-        axes.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-        axes.set_axis_off()
-        short = caption if len(caption) <= CAPTION_LETTERS else f"{caption[: CAPTION_LETTERS - 1]}…"
-        axes.set_title(short, fontsize=7.5, pad=2)
-    write_atomically(path, png_of(figure))

@@ -10,14 +10,12 @@ from sklearn.decomposition import PCA
 
 from senbetsu.drawing import (
     draw_feature_space,
-    draw_montage,
     draw_score_histogram,
     feature_space,
     principal_plane,
     score_histogram,
     svg_of,
 )
-from senbetsu.errors import UserError
 
 
 def vectors(count: int = 60, width: int = 20, seed: int = 0) -> NDArray[np.float64]:
@@ -138,24 +136,3 @@ def test_the_histogram_can_be_put_into_a_page() -> None:
     assert svg.startswith("<svg")
     assert svg.rstrip().endswith("</svg>")
     assert svg == svg_of(score_histogram(np.array([0.9, 1.1]), 1.0))
-
-
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 9])
-def test_a_montage_shows_each_part_once_whatever_their_number_and_size(count: int, tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    tiles = []
-    for number in range(count):
-        size = random.integers(20, 120, 2)
-        tiles.append(
-            (np.full((*size, 3), (20 * number + 15, 255, 0), np.uint8), "2.01 of a part with a very long name")
-        )
-    draw_montage(tmp_path / "montage.png", tiles, "rejects")
-    image = read(tmp_path / "montage.png")
-    for number in range(12):
-        assert (image == (20 * number + 15, 255, 0)).all(axis=2).any() == (number < count)
-
-
-def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"montage\.png: cannot be written"):
-        draw_montage(tmp_path / "file/montage.png", [], "rejects")

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 from numpy.random import Generator
 
-from senbetsu.drawing import draw_montage
+from senbetsu.montage import draw_montage
 from train.damage.parts import Picture
 from train.damage.table import DAMAGE, damaged
 

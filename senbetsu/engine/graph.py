@@ -9,7 +9,6 @@ import importlib.metadata
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -27,7 +26,7 @@ from senbetsu.errors import ConfigError
 from senbetsu.files import sha256_of_code
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ Constants = Sequence[NDArray[np.float32]]
 
 CODE = (
     "backbone", "backbone_network", "stages", "network", "statistics", "places", "scoring", "scoring_network", "tuned",
-    "two_fold", "maps", "weights", "whitening",
+    "two_fold", "maps", "weights", "whitening", "engine.convert",
 )  # fmt: skip
 """Modules that the exported graph depends on."""
 
@@ -131,7 +130,16 @@ def _cached_model(
         except RuntimeError as error:
             log.warning("%s: cached graph is damaged (%s); converting again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
-    model = _convert(make(), backbone, example, constants)
+    from senbetsu.engine.convert import convert  # with it comes torch
+
+    log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
+    try:
+        model = convert(make(), example, constants)
+    except OpConversionFailure as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
+        raise ConfigError(
+            f"model.backbone = {backbone.name!r}: OpenVINO cannot run it ({reason}); set another backbone"
+        ) from error
     _keep(model, folder)
     return model
 
@@ -144,35 +152,6 @@ def _key(name: str, backbone: Backbone, constants: Constants) -> str:
         importlib.metadata.version("torch"), ov.get_version(),
     ]  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-
-
-def _convert(
-    network: "nn.Module",
-    backbone: Backbone,
-    example: NDArray[np.uint8] | list[NDArray[np.float32]],
-    constants: Constants,
-) -> ov.Model:
-    import torch
-
-    log.info("converting the network for OpenVINO (once; kept in %s)", cache_folder())
-    arguments: list[Tensor | list[Tensor]] = [
-        [torch.from_numpy(one) for one in example] if isinstance(example, list) else torch.from_numpy(example),
-        *(torch.from_numpy(constant) for constant in constants),
-    ]
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    shapes: object = [{0: batch} for _ in example] if isinstance(example, list) else {0: batch}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = torch.export.export(
-            network.eval(), tuple(arguments), dynamic_shapes=(shapes, *(None for _ in constants)), strict=False
-        )
-        try:
-            return ov.convert_model(program)
-        except OpConversionFailure as error:
-            reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
-            raise ConfigError(
-                f"model.backbone = {backbone.name!r}: OpenVINO cannot run it ({reason}); set another backbone"
-            ) from error
 
 
 def _keep(model: ov.Model, folder: Path) -> None:

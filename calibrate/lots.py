@@ -20,7 +20,7 @@ from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from calibrate.parts import UNSEEN, Parts
 from senbetsu.conformal import percent, proportion_interval
@@ -166,7 +166,7 @@ def spread_of(scores: Iterable[tuple[str, float]], threshold: float) -> Spread:
 def _difference_p(lots: list[_Lot], n: int, ties: float) -> float:
     """Kruskal & Wallis (1952), ranks of equal scores shared."""
     H = 12 / (n * (n + 1)) * sum(lot.ranks**2 / lot.parts for lot in lots) - 3 * (n + 1)
-    return float(chi2.sf(H / (1 - ties / (n**3 - n)), len(lots) - 1))
+    return float(chdtrc(len(lots) - 1, H / (1 - ties / (n**3 - n))))
 
 
 def _intraclass(lots: list[_Lot]) -> tuple[float, float]:

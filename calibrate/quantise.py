@@ -19,7 +19,6 @@ from typing import Literal, cast
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from calibrate.parts import SEEN, UNSEEN, Part, Parts
 from senbetsu.backbone import Backbone
@@ -168,6 +167,8 @@ def agreement(
     scores: NDArray[np.float64], threshold: float, reference: NDArray[np.float64], reference_threshold: float
 ) -> Agreement:
     """Of scores (n,) of the quantised engine and of the unquantised one, of the same parts."""
+    from scipy.stats import spearmanr  # takes seconds
+
     changed = (scores > threshold) != (reference > reference_threshold)
     outside = np.abs(reference / reference_threshold - 1) > BAND
     return Agreement(

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 
 def auroc(normal: NDArray[np.floating], defect: NDArray[np.floating]) -> float:
@@ -10,6 +9,7 @@ def auroc(normal: NDArray[np.floating], defect: NDArray[np.floating]) -> float:
 
     Scores (N,) and (M,), both not empty; an infinite score is the highest.
     """
-    ranks = rankdata(np.concatenate([normal, defect]))
-    rank_sum = float(ranks[len(normal) :].sum())
+    _, place, ties = np.unique(np.concatenate([normal, defect]), return_inverse=True, return_counts=True)
+    ranks = np.cumsum(ties) - (ties - 1) / 2
+    rank_sum = float(ranks[place[len(normal) :]].sum())
     return (rank_sum - len(defect) * (len(defect) + 1) / 2) / (len(normal) * len(defect))

@@ -73,6 +73,7 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         check_writable(config.artifacts)
     choice = choose_engine(config.engine)
     folder, camera = source_of_parts(arguments, config, group)
+    rule = None if promise.group is None else LotRule.of(promise.group, folder)
     pictures = FittedPictures(embedding.input_size)
     parts = read_parts(folder, embedding.folds, embedding.input_size, pictures, group)
     listed = [] if arguments.confirmed_bad is None else read_list(arguments.confirmed_bad)
@@ -83,9 +84,9 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
     claim, warnings = make_claim(
         unseen, n_all, promise.false_reject_rate, promise.confidence, contamination=promise.contamination
     )
-    if promise.group is not None:
-        name_lots(parts, LotRule.of(promise.group, folder))
-    warnings += hold_out(parts, len(embedding.fold_axes), by_lot=promise.group is not None and claim.method == "cross")
+    if rule is not None:
+        name_lots(parts, rule)
+    warnings += hold_out(parts, len(embedding.fold_axes), by_lot=rule is not None and claim.method == "cross")
 
     def fitted_by(choice: EngineChoice, quantised: QuantisedMaps | None = None) -> Fitted:
         calibration = Calibration(embedding, choice, config.engine.threads, group, pictures, quantised)
@@ -108,7 +109,7 @@ def calibrate(arguments: argparse.Namespace, group: Group) -> int:
         agreed = check_agreement(agreement(scores, threshold, expected, plain_threshold))
         warnings += [RANGES_WARNING] if claim.method == "cross" else []
     spread = None
-    if promise.group is not None:
+    if rule is not None:
         spread, more = lot_spread(parts, used, claim, threshold)
         warnings += more
     warnings += suspect_warnings(parts.count("suspect"), claim, promise.contamination, unseen < n_all)

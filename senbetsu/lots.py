@@ -79,19 +79,13 @@ class LotRule:
             before_s = taken_s
             yield number, lot
 
-
-def lots_of(paths: Sequence[Path], group: str, folder: Path) -> list[str]:
-    """The lot of each picture, see `LotRule.of`.
-
-    Raises:
-        UserError: the rule cannot be understood, or a picture has no lot by it.
-    """
-    rule = LotRule.of(group, folder)
-    if rule.gap_s is None:
-        return [rule.lot_of(path) for path in paths]
-    taken = sorted(enumerate(map(taken_at_s, paths)), key=lambda one: one[1])
-    found = dict(rule.lots_by_time(taken))
-    return [found[number] for number in range(len(paths))]
+    def lots_of(self, paths: Sequence[Path]) -> list[str]:
+        """The lot of each picture. Raises UserError where one has no lot by it."""
+        if self.gap_s is None:
+            return [self.lot_of(path) for path in paths]
+        taken = sorted(enumerate(map(taken_at_s, paths)), key=lambda one: one[1])
+        found = dict(self.lots_by_time(taken))
+        return [found[number] for number in range(len(paths))]
 
 
 def _gap_s(group: str) -> float:

@@ -130,6 +130,12 @@ def quick() -> tuple[str, ...]:
     return ("--set", "train.folds=3", "--set", "train.judge_pictures=36")
 
 
+@pytest.fixture(scope="session")
+def quickest() -> tuple[str, ...]:
+    """Flags of `train` where it does not matter how the statistics are weighed either."""
+    return ("--set", "train.folds=2", "--set", "train.judge_pictures=0")
+
+
 @dataclass(frozen=True)
 class Line:
     """Trained and calibrated artefacts, and the pictures behind them."""

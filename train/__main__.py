@@ -18,7 +18,7 @@ from senbetsu.embedding import Axes, Embedding, normal_moments, save_embedding
 from senbetsu.errors import UserError
 from senbetsu.features import Features, extract_features
 from senbetsu.files import check_writable
-from senbetsu.lots import lots_of
+from senbetsu.lots import LotRule
 from senbetsu.places import PlaceFrame
 from senbetsu.program import parser, run, set_up_logging, settings_of
 from train.crossfit import Ground, cross_fit, hidden_kinds
@@ -86,6 +86,7 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
         )
     if group.is_first:
         check_writable(folder)
+    rule = None if config.train.group is None else LotRule.of(config.train.group, arguments.normal)
     normals, kinds = find_parts(arguments.normal, arguments.defects)
     backbone = find_backbone(config.model)
     log.info("backbone %s at %d px", backbone.name, backbone.input_size)
@@ -113,9 +114,10 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
     for name, count in classes.items():
         log.info("%s: %d unlike pictures", name, count)
 
+    lots = None if rule is None else lots_to_leave_out(normal_features, config.train, rule)
     with group.first_goes_ahead():
         damage = judge_by_damage(normal_features, backbone, config, folder / "damage.png" if group.is_first else None)
-    ground = Ground(normal_features, config.train, lots_to_leave_out(normal_features, config.train, arguments.normal))
+    ground = Ground(normal_features, config.train, lots)
     tuner = prepare_tuning(normal_features, defects, labels, ground, backbone, config.train, group) if deep else None
     crossed = cross_fit(normal_features, defects, labels, damage, config.train, tuner, ground)
     learned = learn(normal_features, defects, labels, config, tuner, damage if config.train.teach_damage else None)
@@ -143,15 +145,13 @@ def train(arguments: argparse.Namespace, group: Group) -> int:
     return 0
 
 
-def lots_to_leave_out(normals: Features, settings: TrainSection, folder: Path) -> list[str] | None:
-    """The lot of each normal part, or None where they are not told apart.
+def lots_to_leave_out(normals: Features, settings: TrainSection, rule: LotRule) -> list[str]:
+    """The lot of each normal part.
 
     Raises:
-        UserError: the rule does not work, there is one lot, or all but one or two parts are of one.
+        UserError: a part has none by the rule, there is one lot, or all but one or two parts are of one.
     """
-    if settings.group is None:
-        return None
-    lots = lots_of(normals.paths, settings.group, folder)
+    lots = rule.lots_of(normals.paths)
     sizes = Counter(lots)
     left = len(lots) - max(sizes.values())
     if left < MIN_LEFT:

@@ -14,10 +14,14 @@ from calibrate.lots import Spread, hold_out, name_lots
 from calibrate.lots import spread_of as spread_of_sorted
 from calibrate.parts import Part, Parts
 from senbetsu.errors import UserError
-from senbetsu.lots import LotRule, lots_of
+from senbetsu.lots import LotRule
 
 FOLDER = Path("/parts")
 TILES = [FOLDER / name for name in ("exp1_num_7.jpg", "exp1_num_8.jpg", "night/exp2_num_7.jpg")]
+
+
+def lots_of(paths: list[Path], group: str, folder: Path) -> list[str]:
+    return LotRule.of(group, folder).lots_of(paths)
 
 
 def test_the_first_group_of_a_pattern_names_the_lot_and_the_whole_match_where_there_is_none() -> None:

@@ -101,7 +101,7 @@ def test_holding_back_too_many_is_an_error_that_says_how_many_are_left(senbetsu,
 
 
 def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out_by_name(
-    senbetsu, quick, line, tmp_path: Path
+    senbetsu, quickest, line, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mixed/deep/deeper"
     folder.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_pictures_of_every_kind_and_size_are_taken_and_a_damaged_one_is_left_out
     shutil.copy(source[5], folder / "g.png")
     shutil.copy(source[5], folder / "copy-of-g.png")
     (folder / "link.png").symlink_to(source[6])
-    done = senbetsu("train", "--normal", tmp_path / "mixed", "--artifacts", tmp_path / "out", *quick)
+    done = senbetsu("train", "--normal", tmp_path / "mixed", "--artifacts", tmp_path / "out", *quickest)
     assert done.status == 0, done.stderr
     assert "broken.jpg: a JPEG that ends before its picture does" in done.stderr
     assert load_embedding(tmp_path / "out").moments.count == 8
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_the_work(senbets
 
 
 def test_a_folder_of_unknown_kind_and_pictures_beside_the_folders_are_taken_for_what_they_are(
-    senbetsu, quick, line, tmp_path: Path
+    senbetsu, quickest, line, tmp_path: Path
 ) -> None:
     defects = tmp_path / "defects"
     (defects / "unknown").mkdir(parents=True)
@@ -175,7 +175,7 @@ def test_a_folder_of_unknown_kind_and_pictures_beside_the_folders_are_taken_for_
         shutil.copy(path, defects / "unknown" if number < 8 else defects)
     done = senbetsu(
         "train", "--normal", line.train_normal, "--defects", defects, "--artifacts", tmp_path / "out", "--steps", 40,
-        "--loss", "quadruplet_chen", "--selection", "all", *quick,
+        "--loss", "quadruplet_chen", "--selection", "all", *quickest,
     )  # fmt: skip
     assert done.status == 0, done.stderr
     document = json.loads((tmp_path / "out/embedding.json").read_text())
@@ -221,11 +221,11 @@ def test_with_damage_as_the_other_label_one_kind_is_enough_for_quadruplets(
 
 
 def test_two_kinds_are_enough_for_quadruplets_though_neither_can_be_hidden(
-    senbetsu, quick, line, tmp_path: Path
+    senbetsu, quickest, line, tmp_path: Path
 ) -> None:
     done = senbetsu(
         "train", "--normal", line.train_normal, "--defects", line.train_defects, "--artifacts", tmp_path, "--steps", 40,
-        "--loss", "quadruplet", *quick,
+        "--loss", "quadruplet", *quickest,
     )  # fmt: skip
     assert done.status == 0, done.stderr
     share = json.loads((tmp_path / "embedding.json").read_text())["metric_weight"]
@@ -233,12 +233,12 @@ def test_two_kinds_are_enough_for_quadruplets_though_neither_can_be_hidden(
     assert share["weight"] <= 1
 
 
-def test_one_defect_is_enough_to_train_with(senbetsu, quick, line, tmp_path: Path) -> None:
+def test_one_defect_is_enough_to_train_with(senbetsu, quickest, line, tmp_path: Path) -> None:
     (tmp_path / "defects/scratch").mkdir(parents=True)
     shutil.copy(sorted((line.train_defects / "scratch").iterdir())[0], tmp_path / "defects/scratch")
     done = senbetsu(
         "train", "--normal", line.train_normal, "--defects", tmp_path / "defects", "--artifacts", tmp_path / "out",
-        "--steps", 40, *quick,
+        "--steps", 40, *quickest,
     )  # fmt: skip
     assert done.status == 0, done.stderr
 

@@ -19,7 +19,7 @@ demo: install
 	@$(BIN)/python -m demo
 
 test: install
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: install
 	@$(BIN)/python -m pytest -m slow

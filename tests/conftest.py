@@ -20,6 +20,20 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 
 
+LONGEST = (
+    "train/test_train_program.py", "train/test_depth.py", "train/test_distributed.py", "calibrate/test_calibrate_program.py",
+    "line/test_line.py", "calibrate/test_suspects.py", "senbetsu/test_engine.py", "bench/test_bench_program.py",
+    "score/test_score_program.py", "calibrate/test_live.py", "daemon/test_daemon_process.py", "senbetsu/test_fitting.py",
+)  # fmt: skip
+"""Files, the first of which makes `line`, while those beside it go without."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest goes first, so that all workers end at about the same time."""
+    rank = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 def draw_part(seed: int, *, defect: str | None = None, size: int = 128) -> Picture:
     """A round, grained part on a dark belt; `scratch` or `hole` spoils it."""
     random = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from senbetsu.backbone import Backbone, find_backbone
+from senbetsu.cache import cache_folder
 from senbetsu.config import ModelSection
 from senbetsu.features import BATCH, Features, extract_features, features_of, open_file, stream_features
 from senbetsu.fitting import fit
@@ -106,6 +107,7 @@ def test_one_name_too_few_or_a_copy_is_left_out_and_order_is_kept(
 def test_on_a_disk_that_is_nearly_full_nothing_is_kept(
     paths: list[Path], backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
+    (tmp_path / "graphs").symlink_to(cache_folder() / "graphs")  # which need not be converted anew
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
     monkeypatch.setattr("senbetsu.feature_cache.LEAST_FREE", 1.0)
     found = extract_features(paths[:2], backbone, "files")

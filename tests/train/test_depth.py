@@ -49,7 +49,7 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def tuned(senbetsu, parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with normal/, defects/scratch/ and the artefacts of training with --depth blocks and calibrating."""
+    """A folder with normal/, unseen/, defects/scratch/ and the artefacts of training with --depth blocks."""
     root = tmp_path_factory.mktemp("tuned")
     some(parts_folder / "train", 12, root / "normal")
     some(parts_folder / "defects/scratch", 6, root / "defects/scratch")
@@ -60,8 +60,6 @@ def tuned(senbetsu, parts_folder: Path, tmp_path_factory: pytest.TempPathFactory
     assert train.status == 0, train.stderr
     assert "fine-tuning blocks on c" in train.stderr
     assert "3 runs of 3 steps" in train.stderr
-    calibrate = senbetsu("calibrate", "--normal", root / "unseen", "--artifacts", root / "artifacts", *EXACT)
-    assert calibrate.status == 0, calibrate.stderr
     return root
 
 
@@ -82,10 +80,13 @@ def test_the_tensors_of_the_last_two_blocks_are_kept_for_all_and_for_each_fold(t
     assert load_embedding(tuned / "artifacts").backbone.tuned.sha256 == document["tuned"]["sha256"]
 
 
+@pytest.mark.slow
 def test_the_metric_gauge_sees_tuned_maps_and_the_novelty_gauge_frozen_ones(
     senbetsu, tuned: Path, parts_folder: Path, tmp_path: Path
 ) -> None:
     """By way of the programs, against a network whose weights were replaced by hand, and against the frozen backbone."""
+    calibrate = senbetsu("calibrate", "--normal", tuned / "unseen", "--artifacts", tuned / "artifacts", *EXACT)
+    assert calibrate.status == 0, calibrate.stderr
     parts = (
         sorted((parts_folder / "test").iterdir())[:2] + sorted((parts_folder / "test-defects/scratch").iterdir())[:2]
     )

@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -41,6 +42,7 @@ ALSO: dict[int, tuple[str, ...]] = {
 """Tests that hold a rule beside those with its number in their names."""
 
 
+@cache
 def tests() -> dict[int, list[str]]:
     """`FILE: NAME` of every test, by the rule's number in its name, and those of ALSO; each is checked to be there."""
     found: dict[int, list[str]] = {number: [] for number in RULES}

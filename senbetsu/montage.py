@@ -32,7 +32,7 @@ def draw_montage(path: Path, tiles: Sequence[tuple[Picture, str]], title: str, c
     lines = textwrap.wrap(title, max(1, int((width - 2 * MARGIN) / TITLE_LETTER)))
     top = 2 * MARGIN + TITLE_LINE * len(lines)
     height = top + rows * (CAPTION + TILE + GAP) + MARGIN
-    # One picture of all: an axes for each would take a hundred times as long.
+    # One picture of all: an axes for each would take several times as long.
     canvas = np.full((height, width, 3), 255, np.uint8)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
 

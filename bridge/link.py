@@ -40,6 +40,11 @@ REPLAY_AGAIN_NS = 200_000_000
 RECORD_PACE_NS = 50_000_000
 """Between two answers with results that are only to be recorded: they are many, and a verdict must not wait for them."""
 
+CONNECT_AGAIN_NS = 5_000_000_000
+"""A daemon that is not heard for so long is connected to anew. libzmq gives a peer up for good that refuses a handshake once,
+as a daemon does that does not know the bridge's key yet.
+"""
+
 
 class Record(Protocol):
     """Where every result goes."""
@@ -98,6 +103,9 @@ class DaemonLink:
         self._changeover = Changeover()
         self._dealer = self._context.socket(zmq.DEALER)
         connect(self._dealer, "requester", section.request, curve)
+        self._endpoints = ((self._subscriber, section.subscribe), (self._dealer, section.request))
+        self._connected_ns = self._now_ns()
+        """When it last was, or the daemon was last here."""
 
     async def hear(self) -> None:
         """Take messages for ever."""
@@ -240,7 +248,8 @@ class DaemonLink:
             self._changed(request.gate)
 
     def tick(self, now_ns: int) -> None:
-        """Acknowledge what has come; ask again for what has not, and for the recipe that the PLC wants."""
+        """Acknowledge what has come; ask again for what has not, for the recipe that the PLC wants, and for the daemon."""
+        self._connect_again(now_ns)
         self._recover(now_ns)
         sequence = self._sequence
         asked_for = [(gate.recipe_asked_for, gate.recipe) for gate in self._gates.values()]
@@ -252,6 +261,15 @@ class DaemonLink:
             return
         if self._send(AckRequest(epoch=sequence.epoch, seq=sequence.complete)):
             self._acknowledged = sequence.complete
+
+    def _connect_again(self, now_ns: int) -> None:
+        if any(gate.daemon_is_here for gate in self._gates.values()):
+            self._connected_ns = now_ns
+        elif now_ns - self._connected_ns >= CONNECT_AGAIN_NS:
+            self._connected_ns = now_ns
+            for socket, endpoint in self._endpoints:
+                socket.disconnect(endpoint)
+                socket.connect(endpoint)
 
     def _send(self, request: Request) -> bool:
         """Sent now or not at all."""

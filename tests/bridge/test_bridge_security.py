@@ -1,16 +1,30 @@
-"""Who may speak Modbus to the bridge."""
+"""Who may speak Modbus to the bridge, and how it gets back to a daemon that sent it away."""
 
+import asyncio
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+import zmq
+import zmq.auth
+from contract_rig import EPOCH, Rig
 from pymodbus.client import ModbusTcpClient
 from test_bridge_process import config_text, free_port, start_bridge, wait_for
+from zmq.auth.thread import ThreadAuthenticator
 
+from bridge.link import DaemonLink
 from bridge.server import Server
+from senbetsu.config import BridgeSection
+from senbetsu.curve import Curve
+from senbetsu.messages import Heartbeat, encode
+from senbetsu.metrics import BRIDGE_METRICS, Metrics
+from senbetsu.states import State
 
 
 def own_address() -> str | None:
@@ -89,3 +103,62 @@ def test_who_is_not_in_the_list_is_disconnected_and_this_pc_is_not(tmp_path: Pat
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+def test_a_daemon_that_sent_the_bridge_away_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key was not known; libzmq itself never comes back after that."""
+    monkeypatch.setattr("bridge.link.CONNECT_AGAIN_NS", 300_000_000)
+    clients = tmp_path / "clients"
+    clients.mkdir()
+    for name in ("daemon", "bridge"):
+        zmq.auth.create_certificates(tmp_path, name)
+    server, own = (zmq.auth.load_certificate(tmp_path / f"{name}.key_secret") for name in ("daemon", "bridge"))
+    context: zmq.Context[Any] = zmq.Context()
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    authenticator.configure_curve(domain="senbetsu", location=str(clients))
+    publisher, router = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
+    for each in (publisher, router):
+        Curve(*server, server[0]).serve(each)
+        each.bind("tcp://127.0.0.1:*")
+    publish, request = (each.getsockopt_string(zmq.LAST_ENDPOINT) for each in (publisher, router))
+    gate = Rig().contract
+
+    async def heard_within(link: DaemonLink, seconds: float) -> bool:
+        until_s, counter = time.monotonic() + seconds, 0
+        while time.monotonic() < until_s and not gate.daemon_is_here:
+            counter += 1
+            now_ns = time.monotonic_ns()
+            beat = Heartbeat(
+                instance="line",
+                epoch=EPOCH,
+                seq=0,
+                counter=counter,
+                state=State.IDLE,
+                sent_at_ns=now_ns,
+                boot_id="boot",
+            )
+            publisher.send_multipart(encode(beat))
+            link.tick(now_ns)
+            await asyncio.sleep(0.02)
+        return gate.daemon_is_here
+
+    async def play() -> tuple[bool, bool]:
+        section = BridgeSection(subscribe=publish, request=request)
+        link = DaemonLink(
+            section, {"gate1": gate}, Metrics(BRIDGE_METRICS), lambda _: None, curve=Curve(*own, server[0])
+        )
+        hearing = asyncio.create_task(link.hear())
+        before = await heard_within(link, 1)
+        shutil.copy(tmp_path / "bridge.key", clients)
+        authenticator.configure_curve(domain="senbetsu", location=str(clients))
+        after = await heard_within(link, 10)
+        hearing.cancel()
+        link.close()
+        return before, after
+
+    try:
+        assert asyncio.run(play()) == (False, True)
+    finally:
+        authenticator.stop()
+        context.destroy(linger=0)

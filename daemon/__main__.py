@@ -15,8 +15,9 @@ import logging
 import os
 import sys
 
+from daemon.check import check_config
 from daemon.recipes import RecipeSource
-from daemon.service import Daemon, check_config
+from daemon.service import Daemon
 from senbetsu.config import Config
 from senbetsu.judge import Judge, load_judge
 from senbetsu.profile import check_camera_binding, check_recipe_binding

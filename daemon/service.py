@@ -16,6 +16,7 @@ import zmq
 from daemon.batching import BatchPolicy
 from daemon.book import Book
 from daemon.capture import Capture
+from daemon.check import check_config
 from daemon.drift import DriftWatch
 from daemon.judging import Judging
 from daemon.loaded import Loaded
@@ -29,7 +30,6 @@ from senbetsu import __version__
 from senbetsu.camera import open_camera
 from senbetsu.config import Config
 from senbetsu.curve import server_curve
-from senbetsu.errors import UserError
 from senbetsu.judge import Judge
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.sdnotify import SystemdNotifier
@@ -292,16 +292,3 @@ class Daemon:
         if self._curve is not None:
             self._curve.close()
         self._context.term()
-
-
-def check_config(config: Config) -> None:
-    """What the daemon needs beyond well-formed settings. Raises UserError."""
-    if not config.cameras:
-        raise UserError("no camera is configured: give a config file with [[cameras]] and [[gates]] (--config)")
-    for gate in config.gates:
-        triggers = {camera.trigger for camera in config.cameras_of(gate.name)}
-        if len(triggers) > 1:
-            raise UserError(
-                f"gates.{gate.name}: its cameras have trigger = {' and '.join(sorted(triggers))}, but all looks at "
-                "a part must be of one kind; set cameras.trigger alike, or give the free-running one a gate of its own"
-            )

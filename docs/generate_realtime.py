@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-QUICK_S = 4.0
-"""What `bench` measures for, if it is not told otherwise."""
+from bench.__main__ import QUICK_S
+
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks/results"
 Figures = Mapping[str, Any]

@@ -49,7 +49,7 @@ def convert(
 
 
 def _replace_relu6(network: nn.Module) -> None:
-    """By clamps. The converter takes each ReLU6 apart before it makes a clamp of it, which takes longer than all the rest."""
+    """By clamps: the converter would take each ReLU6 apart, step by step, only to make a clamp of it."""
     for name, child in network.named_children():
         if isinstance(child, nn.ReLU6):
             setattr(network, name, _Clamp())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from daemon.service import check_config
+from daemon.check import check_config
 from senbetsu.camera import open_camera
 from senbetsu.config import CameraSection, Config
 from senbetsu.errors import UserError

@@ -22,3 +22,8 @@ def test_it_is_scikit_learns(normal: list[float], defect: list[float]) -> None:
 def test_an_infinite_score_is_the_highest() -> None:
     assert auroc(np.array([1.0, 2.0]), np.array([math.inf, math.inf])) == 1
     assert auroc(np.array([1.0, math.inf]), np.array([math.inf])) == 0.75
+
+
+@pytest.mark.parametrize(("normal", "defect"), [([1.0, math.nan], [2.0]), ([1.0], [2.0, math.nan])])
+def test_a_score_that_is_not_a_number_is_not_passed_over(normal: list[float], defect: list[float]) -> None:
+    assert math.isnan(auroc(np.array(normal), np.array(defect)))

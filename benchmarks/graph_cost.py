@@ -56,7 +56,7 @@ def random_constants(backbone: Backbone) -> ScorerConstants:
     shapes = (
         (M + F, D), (D,), (1, D), (D,), (1, F), (F, WHOLE_RANK), (WHOLE_RANK,), (1,), (G, F),
         (F, WINDOWS_RANK), (WINDOWS_RANK,), (1,), (M,), (M, CONTEXT_RANK), (CONTEXT_RANK,), (L, P), (P, RANK),
-        (CONTEXT_RANK, L * RANK), (RANK, RANK), (L,), (1,), (S, 2), (2,), (1,), (1,),
+        (CONTEXT_RANK, L * RANK), (RANK,), (L,), (1,), (S, 2), (2,), (1,), (1,),
     )  # fmt: skip
     random = np.random.default_rng(0)
     return ScorerConstants(*(0.01 * random.random(shape, np.float32) for shape in shapes))

@@ -29,7 +29,7 @@ class FeatureNetwork(nn.Module):
         self._compute_dtype = torch.float32
         with torch.no_grad():
             maps = self.backbone(torch.zeros(1, 3, backbone.input_size, backbone.input_size))
-        self.measure = Measure([(x.shape[-2], x.shape[-1]) for x in maps]).float()
+        self.measure = Measure([(x.shape[-2], x.shape[-1]) for x in maps])
 
     def use(self, dtype: torch.dtype) -> None:
         """Let the backbone compute in `dtype`, channels last; what follows it stays in float32."""

@@ -183,7 +183,8 @@ _MOMENTS = ("context_mean", "context_scatter", "mean", "energy", "along", "cross
 class Places:
     """What distances are measured with; float32 but for `rest`.
 
-    mean (L, P); context_mean (R,); regression (L, R, r); whitening (r, r); scale (L,); rest = w / v.
+    mean (L, P); context_mean (R,); regression (L, R, r); whitening (r, r) with orthogonal columns; scale (L,);
+    rest = w / v.
     """
 
     frame: PlaceFrame

@@ -139,14 +139,18 @@ class Scorer:
         P = self.places
         L, R, r = P.regression.shape
         spare = (0, context_width(R) - R)
+        # Turned to the axes of what is left over, whose columns the whitening's are: then it weighs each by itself.
+        columns = P.whitening.astype(np.float64)
+        precision = np.square(columns).sum(0)
+        axes = columns / np.sqrt(precision)
         parts += [
             P.frame.context_mean,
             np.pad(P.frame.context_map, ((0, 0), spare)),
             np.pad(P.context_mean, spare),
             P.mean,
-            P.frame.directions,
-            np.pad(P.regression.transpose(1, 0, 2).reshape(R, L * r), (spare, (0, 0))),
-            P.whitening,
+            P.frame.directions @ axes,
+            np.pad((P.regression @ axes).transpose(1, 0, 2).reshape(R, L * r), (spare, (0, 0))),
+            precision,
             1 / P.scale,
             [P.rest],
         ]
@@ -159,7 +163,8 @@ def _is_truncated(whitening: Whitening) -> bool:
 
 
 class ScorerConstants(NamedTuple):
-    """What a profile puts into the graph; float32. `*_gain` is 1 / l_i - 1 / l_rest, `*_rest` is 1 / l_rest.
+    """What a profile puts into the graph; float32. `*_gain` is 1 / l_i - 1 / l_rest, `*_rest` is 1 / l_rest; `places_precision`
+    is 1 / l_i of what the context does not explain, along whose axes `places_directions` and `places_regression` stand.
 
     The learned space counts every direction the same (senbetsu.whitening.fit_isotropic), and needs no directions.
     """
@@ -182,7 +187,7 @@ class ScorerConstants(NamedTuple):
     places_mean: NDArray[np.float32]
     places_directions: NDArray[np.float32]
     places_regression: NDArray[np.float32]
-    places_whitening: NDArray[np.float32]
+    places_precision: NDArray[np.float32]
     places_gain: NDArray[np.float32]
     places_rest: NDArray[np.float32]
     fusion_matrix: NDArray[np.float32]

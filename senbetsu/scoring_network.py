@@ -10,15 +10,11 @@ from senbetsu.whitening import DISTANCE_FLOOR
 
 
 def _squared(vectors: Tensor, centroid: Tensor, directions: Tensor, gain: Tensor, rest: Tensor) -> Tensor:
-    """(..., D) -> squared whitened distances (...)."""
-    y = vectors - centroid
+    """(B, R, D) -> squared whitened distances (B, R). Rows of all parts at a time: one product reads the directions once."""
+    y = (vectors - centroid).flatten(0, 1)
     along = y @ directions
-    return (along.square() * gain).sum(-1) + y.square().sum(-1) * rest
-
-
-def _half_log(squared: Tensor) -> Tensor:
-    """Log of distances from squared ones."""
-    return squared.clamp_min(DISTANCE_FLOOR**2).log() * 0.5
+    squared = (along.square() * gain).sum(1) + y.square().sum(1) * rest
+    return squared.reshape(-1, vectors.shape[1])
 
 
 class ScoringNetwork(nn.Module):
@@ -49,7 +45,7 @@ class ScoringNetwork(nn.Module):
         places_mean: Tensor,
         places_directions: Tensor,
         places_regression: Tensor,
-        places_whitening: Tensor,
+        places_precision: Tensor,
         places_gain: Tensor,
         places_rest: Tensor,
         fusion_matrix: Tensor,
@@ -65,27 +61,23 @@ class ScoringNetwork(nn.Module):
         context, whole, windows, places, *tuned = self.features(images)
         rows = tuned[0] if tuned else torch.cat([context, whole], 1)
         embedding = nn.functional.normalize(rows @ head_weight + head_bias, dim=1, eps=1e-12)
-        near = ((embedding - metric_centroid).square() * metric_gain).sum(1)
-        x = places - places_mean
+        near = ((embedding - metric_centroid).square() * metric_gain).sum(1, keepdim=True)
+        x = (places - places_mean).flatten(0, 1)
         y = x @ places_directions
         expected = (((context - context_mean) @ context_map - context_centre) @ places_regression).reshape(y.shape)
-        left_over = (x.square().sum(-1) - y.square().sum(-1)).clamp_min(0)
-        q = (((y - expected) @ places_whitening).square().sum(-1) + left_over * places_rest) * places_gain
-        farthest = q.topk(farthest_count(q.shape[1]), 1).values.mean(1)
-        far = _squared(whole, whole_centroid, whole_directions, whole_gain, whole_rest)
+        left_over = (x.square().sum(1) - y.square().sum(1)).clamp_min(0)
+        q = ((y - expected).square() * places_precision).sum(1) + left_over * places_rest
+        q = q.reshape(-1, places.shape[1]) * places_gain
+        farthest = q.topk(farthest_count(places.shape[1]), 1).values.mean(1, keepdim=True)
+        far = _squared(whole[:, None], whole_centroid, whole_directions, whole_gain, whole_rest)
         of_windows = _squared(windows, windows_centroid, windows_directions, windows_gain, windows_rest)
-        measured = (
-            (_half_log(near), near),
-            (_half_log(far), far),
-            (_half_log(of_windows.amax(1)), of_windows.sum(1)),
-            (_half_log(farthest), q.sum(1)),
-        )
-        logs = torch.stack([log for log, _ in measured], 1)
+        squared = torch.cat([near, far, of_windows.amax(1, keepdim=True), farthest], 1)
+        logs = squared.clamp_min(DISTANCE_FLOOR**2).log() * 0.5
         # Not a matrix product: an engine that computes products in bf16 would round the logarithms to 1 / 64.
         gauges = (logs[:, :, None] * fusion_matrix).sum(1) + fusion_offset
-        metric, novelty = gauges[:, 0], gauges[:, 1]
+        metric, novelty = gauges[:, :1], gauges[:, 1:]
+        score = novelty + fusion_gain * (metric - fusion_hinge).clamp_min(0)
         # An engine may fuse a scalar with the clamp or the maximum that it meets, which then hides that it is NaN.
         scalars = whole_rest + windows_rest + places_rest + fusion_hinge + fusion_gain
-        evidence = torch.stack([squared for _, squared in measured], 1).sum(1) + metric + novelty + scalars
-        score = novelty + fusion_gain * (metric - fusion_hinge).clamp_min(0)
-        return torch.cat([torch.stack([score, metric, novelty], 1).exp(), evidence[:, None]], 1)
+        evidence = near + far + (of_windows.sum(1, keepdim=True) + q.sum(1, keepdim=True)) + metric + novelty + scalars
+        return torch.cat([score.exp(), metric.exp(), novelty.exp(), evidence], 1)

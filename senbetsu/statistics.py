@@ -14,15 +14,12 @@ parts alike, a shift along one direction, which the whitening then takes for wha
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 WINDOW_GRID = 3
 """Windows a side."""
-REGIONS = 1 + WINDOW_GRID**2
-"""The whole picture, then its windows."""
 PARTS = 3
 """Of a variance: of the row means, of the column means, and the rest."""
 PLACE_GRID = 8
@@ -31,8 +28,9 @@ VARIANCE_FLOOR = 1e-6
 PART_FLOOR = 1e-3
 """Smallest part of a variance, as a share of it: what is smaller is rounding (in bf16 most of all)."""
 
-Matrix = NDArray[np.float64]
 Size = tuple[int, int]
+Parts = tuple[Tensor, Tensor, Tensor]
+"""Of a variance, each (B, C, h, w): of the row means, of the column means, and the rest."""
 
 
 class Statistics(NamedTuple):
@@ -48,41 +46,73 @@ class Statistics(NamedTuple):
 
 
 class Measure(nn.Module):
-    """Feature maps, each (B, C_i, H_i, W_i) from shallow to deep, -> Statistics.
+    """Feature maps, each (B, C_i, H_i, W_i) from shallow to deep, -> Statistics, in the maps' dtype.
 
-    All means are products with fixed matrices, and so are the parts of the variances, as sums of squares of such means:
-    a picture takes few and large steps, which is what costs time where one part is judged at once. The matrices stand on
-    the left, so that channels stay last, as backbones leave them, and nothing has to be transposed.
+    All means are average poolings: over rows, over columns, over windows, each of what is already smaller. They take
+    channels last, as backbones leave them, so that nothing has to be transposed.
     """
 
     def __init__(self, sizes: Sequence[Size]) -> None:
-        """`sizes` (H_i, W_i) of the maps, each at least 4 x 4. Computes in float64; `float()` makes it float32."""
+        """`sizes` (H_i, W_i) of the maps, each at least 4 x 4."""
         super().__init__()
         self._groups = [[number for number, size in enumerate(sizes) if size == one] for one in dict.fromkeys(sizes)]
+        self._sizes = list(sizes)
         self._deeper = deeper([width for _, width in sizes])
-        grid = (min(sizes[-1][0], PLACE_GRID), min(sizes[-1][1], PLACE_GRID))
-        for group in self._groups:
-            size = sizes[group[0]]
-            means, parts = means_matrix(size), parts_matrix(size)
-            for name, matrix in (("means", means), ("parts", parts), ("places", places_matrix(size, grid))):
-                self.register_buffer(f"_{name}_{group[0]}", torch.from_numpy(matrix), persistent=False)
+        self._grid = (min(sizes[-1][0], PLACE_GRID), min(sizes[-1][1], PLACE_GRID))
 
     def forward(self, maps: list[Tensor]) -> Statistics:
         """See the class."""
-        context, variances, places = [], [], []
+        context, places = [], []
+        whole: list[Parts] = []
+        windows: list[Parts] = []
         for group in self._groups:
-            x = torch.cat([maps[number] for number in group], 1).permute(0, 2, 3, 1).flatten(1, 2)
-            mean = x.mean(1, keepdim=True)
-            centred = x - mean  # E[x^2] - E[x]^2 of centred values: no cancellation when computed in bf16
-            means = self.get_buffer(f"_means_{group[0]}") @ centred
-            variances.append(self.get_buffer(f"_parts_{group[0]}") @ torch.cat([centred, means], 1).square())
-            context.append(mean.flatten(1))
+            size = self._sizes[group[0]]
+            x = torch.cat([maps[number] for number in group], 1)
+            mean = avg_pool2d(x, size)
+            context.append(mean)
+            centred = x - mean  # E[x^2] - E[x]^2 of centred values: little cancels
+            whole.append(_parts_of_whole(centred, size))
+            windows.append(_parts_of_windows(centred, size))
             if group[0] in self._deeper:
-                places.append(self.get_buffer(f"_places_{group[0]}") @ x)
-        stacked = torch.cat(variances, 2)
-        parts = stacked.reshape(stacked.shape[0], REGIONS, PARTS, stacked.shape[2])
-        spread = _log_spread(parts, 2).flatten(2)
-        return Statistics(torch.cat(context, 1), spread[:, 0], spread[:, 1:], torch.cat(places, 2))
+                places.append(on_grid(x, size, self._grid))
+        return Statistics(
+            torch.cat(context, 1).flatten(1),
+            _log_spread(whole).flatten(1),
+            _log_spread(windows),
+            torch.cat(places, 1).permute(0, 2, 3, 1).flatten(1, 2),
+        )
+
+
+def _parts_of_whole(centred: Tensor, size: Size) -> Parts:
+    height, width = size
+    of_rows = avg_pool2d(avg_pool2d(centred, (1, width)).square(), (height, 1))
+    of_columns = avg_pool2d(avg_pool2d(centred, (height, 1)).square(), (1, width))
+    variance = avg_pool2d(centred.square(), size)
+    return _floored(of_rows, of_columns, variance)
+
+
+def _parts_of_windows(centred: Tensor, size: Size) -> Parts:
+    (height, down), (width, across) = map(_windows, size)
+    means_of_rows = avg_pool2d(centred, (1, width), (1, across))
+    means_of_columns = avg_pool2d(centred, (height, 1), (down, 1))
+    square_of_mean = avg_pool2d(means_of_rows, (height, 1), (down, 1)).square()
+    of_rows = avg_pool2d(means_of_rows.square(), (height, 1), (down, 1)) - square_of_mean
+    of_columns = avg_pool2d(means_of_columns.square(), (1, width), (1, across)) - square_of_mean
+    variance = avg_pool2d(centred.square(), (height, width), (down, across)) - square_of_mean
+    return _floored(of_rows, of_columns, variance)
+
+
+def _floored(of_rows: Tensor, of_columns: Tensor, variance: Tensor) -> Parts:
+    """The three parts of a variance, none smaller than its floor."""
+    floor = variance.clamp_min(0) * PART_FLOOR + VARIANCE_FLOOR
+    rest = variance - of_rows - of_columns
+    return torch.maximum(of_rows, floor), torch.maximum(of_columns, floor), torch.maximum(rest, floor)
+
+
+def _log_spread(groups: list[Parts]) -> Tensor:
+    """Parts (B, C_i, h, w) of each group of maps -> log standard deviations (B, h w, 3 M), part by part."""
+    variances = torch.cat([parts[part] for part in range(PARTS) for parts in groups], 1)
+    return _log(variances.permute(0, 2, 3, 1).flatten(1, 2)) * 0.5
 
 
 def learnable(maps: list[Tensor]) -> Tensor:
@@ -95,14 +125,8 @@ def learnable(maps: list[Tensor]) -> Tensor:
         variance = centred.square().mean((2, 3))
         of_rows, of_columns = centred.mean(3).square().mean(2), centred.mean(2).square().mean(2)
         context.append(mean.flatten(1))
-        parts.append(torch.stack([of_rows, of_columns, variance - of_rows - of_columns], 1))
-    return torch.cat([*context, _log_spread(torch.cat(parts, 2), 1).flatten(1)], 1)
-
-
-def _log_spread(parts: Tensor, axis: int) -> Tensor:
-    """Log standard deviations of the three parts of a variance, which lie along `axis`."""
-    floor = parts.sum(axis, keepdim=True).clamp_min(0) * PART_FLOOR + VARIANCE_FLOOR
-    return _log(torch.maximum(parts, floor)) * 0.5
+        parts.append(_floored(*(x[:, :, None, None] for x in (of_rows, of_columns, variance))))
+    return torch.cat([*context, _log_spread(parts).flatten(1)], 1)
 
 
 def _log(x: Tensor) -> Tensor:
@@ -122,71 +146,18 @@ def deeper(sides: list[int]) -> list[int]:
     return [number for number, side in enumerate(sides) if side <= 2 * sides[-1]]
 
 
-def _windows(length: int) -> list[range]:
-    """The whole length, then its three overlapping halves."""
+def _windows(length: int) -> tuple[int, int]:
+    """Length of each of the three overlapping halves of a side, and from one's start to the next's."""
     step = length // (WINDOW_GRID + 1)
-    size = length - (WINDOW_GRID - 1) * step
-    return [range(length), *(range(i * step, i * step + size) for i in range(WINDOW_GRID))]
+    return length - (WINDOW_GRID - 1) * step, step
 
 
-def _regions() -> list[tuple[int, int]]:
-    """Number of the vertical and of the horizontal range of each region."""
-    return [(0, 0), *((i, j) for i in range(1, WINDOW_GRID + 1) for j in range(1, WINDOW_GRID + 1))]
-
-
-def means_matrix(size: Size) -> Matrix:
-    """(4 H + 4 W + 10, H W): means of every row in each horizontal range, of every column in each vertical one, of regions."""
-    height, width = size
-    rows = []
-    for across in _windows(width):
-        rows += [_mean(size, [row], across) for row in range(height)]
-    for down in _windows(height):
-        rows += [_mean(size, down, [column]) for column in range(width)]
-    rows += [_mean(size, _windows(height)[i], _windows(width)[j]) for i, j in _regions()]
-    return np.stack(rows)
-
-
-def _mean(size: Size, rows: Sequence[int], columns: Sequence[int]) -> Matrix:
-    taken = np.zeros(size)
-    taken[np.ix_(list(rows), list(columns))] = 1 / (len(rows) * len(columns))
-    return taken.ravel()
-
-
-def parts_matrix(size: Size) -> Matrix:
-    """(10 x 3, H W + 4 H + 4 W + 10): squares of the values and of `means_matrix`'s means -> parts of variances."""
-    height, width = size
-    ranges_down, ranges_across = _windows(height), _windows(width)
-    row_means, column_means = height * width, height * width + len(ranges_across) * height
-    region_means = column_means + len(ranges_down) * width
-    matrix = np.zeros((REGIONS, PARTS, region_means + REGIONS))
-    for region, (i, j) in enumerate(_regions()):
-        down, across = ranges_down[i], ranges_across[j]
-        square_of_mean = np.zeros(matrix.shape[2])
-        square_of_mean[region_means + region] = 1.0
-        values, of_rows, of_columns = np.zeros((3, matrix.shape[2]))
-        values[: height * width] = _mean(size, down, across)
-        of_rows[[row_means + j * height + row for row in down]] = 1 / len(down)
-        of_columns[[column_means + i * width + column for column in across]] = 1 / len(across)
-        matrix[region, 0] = of_rows - square_of_mean
-        matrix[region, 1] = of_columns - square_of_mean
-        matrix[region, 2] = values - of_rows - of_columns + square_of_mean
-    return matrix.reshape(REGIONS * PARTS, matrix.shape[2])
-
-
-def places_matrix(size: Size, grid: Size) -> Matrix:
-    """(L, H W): the mean of every value's 3 x 3 neighbours, averaged again over the cells of a grid."""
-    down, across = _smoothed_cells(size[0], grid[0]), _smoothed_cells(size[1], grid[1])
-    return np.asarray(np.kron(down, across), np.float64)
-
-
-def _smoothed_cells(length: int, cells: int) -> Matrix:
-    """(cells, length) of one axis; cells as of an adaptive average: they may share a value where lengths do not divide."""
-    at = np.arange(length)
-    near = (np.abs(at[:, None] - at) <= 1).astype(np.float64)
-    smooth = near / near.sum(1, keepdims=True)
-    taken = np.zeros((cells, length))
-    for cell in range(cells):
-        inside = range(cell * length // cells, -(-(cell + 1) * length // cells))
-        taken[cell, list(inside)] = 1 / len(inside)
-    smoothed: Matrix = taken @ smooth
-    return smoothed
+def on_grid(x: Tensor, size: Size, grid: Size) -> Tensor:
+    """(B, C, *size) -> (B, C, *grid): the mean of every value and its up to eight neighbours, averaged again over the cells
+    of a grid. Where the sides do not divide, cells overlap."""
+    smooth = avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    if size == grid:
+        return smooth
+    if size[0] % grid[0] or size[1] % grid[1]:
+        return adaptive_avg_pool2d(smooth, grid)
+    return avg_pool2d(smooth, (size[0] // grid[0], size[1] // grid[1]))

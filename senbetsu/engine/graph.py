@@ -80,18 +80,9 @@ def openvino_model(
 
 
 def _fill_in(parameter: ov.Node, values: NDArray[np.float32], compact: bool) -> None:
-    """Put values in a parameter's place; as integers where a product of one row a part, and nothing else, reads them.
-
-    Rows that come from a Reshape are several a part, (B, G, D) as (B G, D): there the matrix is read once for all of them,
-    and making numbers of integers takes longer than is won.
-    """
+    """Put values in a parameter's place; as integers where products, and nothing else, read them."""
     for user in parameter.output(0).get_target_inputs():
-        product = user.get_node()
-        as_integers = (
-            compact
-            and product.get_type_name() == "MatMul"
-            and product.input_value(0).get_node().get_type_name() != "Reshape"
-        )
+        as_integers = compact and user.get_node().get_type_name() == "MatMul"
         user.replace_source_output(constant_of(values, as_integers).output(0))
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import zmq
+
+from senbetsu.messages import Result, decode_result
+from senbetsu.verdict import Verdict
+
+LIMIT_S = 120
 
 
 def free_port() -> int:
@@ -54,6 +60,32 @@ class Service:
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(timeout=20)
+
+
+class Results:
+    """Hears what the daemon publishes."""
+
+    def __init__(self, publish_port: int) -> None:
+        self.context: zmq.Context[Any] = zmq.Context()
+        self.socket = self.context.socket(zmq.SUB)
+        self.socket.subscribe(b"result.")
+        self.socket.connect(f"tcp://127.0.0.1:{publish_port}")
+        self.heard: list[Result] = []
+
+    def until_judged_by(self, recipe: int, count: int) -> None:
+        """Waits for so many more."""
+        self._until(count, lambda result: result.recipe == recipe)
+
+    def until_passed(self, count: int) -> None:
+        """Waits for so many more."""
+        self._until(count, lambda result: result.verdict is Verdict.PASS)
+
+    def _until(self, count: int, counts: Callable[[Result], bool]) -> None:
+        until = time.monotonic() + LIMIT_S
+        while count:
+            assert self.socket.poll(max(0, round((until - time.monotonic()) * 1000))), "no result came"
+            self.heard.append(decode_result(self.socket.recv_multipart()[1]))
+            count -= counts(self.heard[-1])
 
 
 @dataclass
@@ -115,6 +147,10 @@ class LineRig:
         """A simulated PLC that writes plc.json."""
         common = ("--port", str(self.modbus_port), "--allow-simulated", "--report", str(self.folder / "plc.json"))
         return self.start("simulated_plc", *common, *flags)
+
+    def subscribe(self) -> Results:
+        """To what is published from now on."""
+        return Results(self.publish_port)
 
     def report(self) -> dict[str, Any]:
         return json.loads((self.folder / "plc.json").read_text())

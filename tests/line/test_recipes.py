@@ -5,37 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
-
-from senbetsu.messages import Result, decode_result
 
 LIMIT_S = 120
-
-
-class Results:
-    """Hears what the daemon publishes."""
-
-    def __init__(self, rig: Any) -> None:
-        self.context: zmq.Context[Any] = zmq.Context()
-        self.socket = self.context.socket(zmq.SUB)
-        self.socket.subscribe(b"result.")
-        self.socket.connect(f"tcp://127.0.0.1:{rig.publish_port}")
-        self.heard: list[Result] = []
-
-    def until_judged_by(self, recipe: int, count: int) -> None:
-        """Waits for so many more."""
-        until = time.monotonic() + LIMIT_S
-        while count:
-            assert self.socket.poll(max(0, round((until - time.monotonic()) * 1000))), "no result came"
-            self.heard.append(decode_result(self.socket.recv_multipart()[1]))
-            count -= self.heard[-1].recipe == recipe
 
 
 def ended(plc: Any) -> None:
@@ -61,7 +38,7 @@ def test_the_plc_asks_for_a_recipe_and_until_it_judges_every_part_is_rejected_fo
     daemon, bridge = rig.start("daemon"), rig.start("bridge")
     daemon.wait_until_ready()
     bridge.wait_until_ready()
-    results = Results(rig)
+    results = rig.subscribe()
     plc = rig.start_plc("--recipe", "2", "--seconds", "300", "--rate-hz", "50")
     while "second (2)" not in daemon.log.read_text() and "recipe 2 is not loaded" not in daemon.log.read_text():
         assert plc.process.poll() is None
@@ -93,7 +70,7 @@ def test_with_the_real_engine_recipes_change_by_command_and_by_sighup_and_each_p
     daemon, bridge = rig.start("daemon"), rig.start("bridge")
     daemon.wait_until_ready()
     bridge.wait_until_ready()
-    results = Results(rig)
+    results = rig.subscribe()
     plc = rig.start_plc("--seconds", "300", "--rate-hz", "20")
     results.until_judged_by(1, 20)
     refused = program(rig, "recipe", "--config", "config.toml", "second")

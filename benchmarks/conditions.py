@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+INSTRUCTIONS = ("avx512_vnni", "avx512_bf16", "amx_bf16")
+"""That times depend on most, for the name of some CPUs does not tell; as the kernel calls them."""
 PACKAGES = ("torch", "openvino", "opencv-python-headless", "numpy", "pymodbus", "pyzmq", "timm")
 
 
 def conditions(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:
     """Machine and versions."""
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
+    processors = Path("/proc/cpuinfo").read_text().split("\n\n")[:-1]
+    facts = dict(line.split("\t: ") for line in processors[0].replace("\t\t", "\t").splitlines() if "\t: " in line)
+    has = [name for name in INSTRUCTIONS if name in facts.get("flags", "").split()]
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "cpu": cpu,
-        "cores": len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]),
+        "cpu": ", ".join([facts.get("model name", platform.processor()), *has]),
+        "cores": len(processors),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }

@@ -82,6 +82,7 @@ def times(graphs: dict[str, CompiledGraph], batch: int) -> dict[str, Any]:
 
 WAYS: dict[str, dict[str, Any]] = {
     "as calibrate does": {},
+    "ranges with an offset": {"preset": nncf.QuantizationPreset.MIXED},
     "fast bias correction": {"fast_bias_correction": True},
     "weights of the whole range": {"overflow_fix": nncf.OverflowFix.DISABLE},
 }

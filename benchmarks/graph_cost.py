@@ -2,7 +2,7 @@
 
 Both are compiled by OpenVINO the same way and take the same uint8 pictures. Blocks of calls alternate, so that whatever else
 the machine does falls on both; the ratio is that of the medians of the blocks' medians. The profile is of random numbers:
-its values cost nothing. What a CPU without bf16 takes is kept beside the other, as graph_cost_fp32.
+its values cost nothing.
 """
 
 import time
@@ -111,8 +111,7 @@ def main() -> None:
     figures |= {
         f"{precision}, batch 1, one core": compare(backbone, constants, precision, 1, 1) for precision in precisions
     }
-    name = "graph_cost" if "bf16" in precisions else "graph_cost_fp32"
-    save(name, {"backbone": backbone.name, "input_size": backbone.input_size, "openvino": figures})
+    save("graph_cost", {"backbone": backbone.name, "input_size": backbone.input_size, "openvino": figures})
 
 
 if __name__ == "__main__":

@@ -82,12 +82,12 @@ def conditions(document: Mapping[str, Any]) -> str:
 
 def measured() -> str:
     """The README's block."""
-    compared, whole_line = result("detection"), result("line")
-    costs = [result("graph_cost"), result("graph_cost_fp32")]
+    compared, cost, whole_line = result("detection"), result("graph_cost"), result("line")
     parts = [
         "\n".join(detection(compared)),
         f"More, and beside the peers: [docs/detection.md](docs/detection.md). {conditions(compared)}",
-        *(text for cost in costs for text in ("\n".join(graph_cost(cost)), conditions(cost))),
+        "\n".join(graph_cost(cost)),
+        conditions(cost),
         "\n".join(line(whole_line)),
         conditions(whole_line),
     ]

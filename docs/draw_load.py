@@ -75,7 +75,7 @@ def figure(some: Sequence[Figures]) -> Figure:
         axes.minorticks_off()
         axes.set_xlabel("load, % of what the daemon carries")
         axes.set_ylabel("trigger to result, ms")
-        axes.set_yticks((5, 10, 20, 50, 100, 200, 500), ("5", "10", "20", "50", "100", "200", "500"))
+        axes.set_yticks((2, 5, 10, 20, 50, 100, 200, 500), ("2", "5", "10", "20", "50", "100", "200", "500"))
     for axes in list(panels):
         axes.remove()
     handles = [

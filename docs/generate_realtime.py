@@ -71,17 +71,15 @@ UNDER_LOAD = """
 
 `bench`: parts at an even rate, so many per cent of what the daemon carried just before, and three times as many. *Stable*:
 every part was looked at in time; *degrading*: 99 of 100 were; *failing*: fewer. What is not looked at is rejected as OVERLOAD or
-DEADLINE, in time. Where the daemon has the priority, at an overload, a subscriber on the same PC hears late. On the AMD
-EPYC something else took the cores at times: one part alone in the engine took several times as long at p99 as at p50 (below), and its
-figures are as coarse as that.
+DEADLINE, in time. Where the daemon has the priority, at an overload, a subscriber on the same PC hears late. While fp32 was
+measured something else took the cores at times: one part alone in the engine took several times as long at p99 as at p50
+(below), and those figures are as coarse as that.
 
 ![Trigger to result against load, by tier](realtime_load.png)
 """
 
 BARS = """
 ## What it comes to
-
-What `bench` says of the Xeon is of a state before the EPYC's: its client woke for each part there, on the same two cores.
 """
 
 

@@ -82,8 +82,19 @@ def fusions_rows(_: Run) -> list[str]:
 
 
 def speed_rows(_: Run) -> list[str]:
+    """One picture, ours and theirs, on one CPU and on another."""
+    return [
+        *speed_of(result("speed_peers")),
+        "",
+        "On a CPU with AMX, from which the peers' large matrices gain most, and with our statistics as products of matrices, "
+        "before they were poolings (not measured there since):",
+        "",
+        *speed_of(result("speed_peers_amx")),
+    ]
+
+
+def speed_of(document: Run) -> list[str]:
     """One picture, ours and theirs, of one run."""
-    document = result("speed_peers")
     plain, int8 = list(document["one_picture"])[:2]
     times = {(one["of"], one["to"]): one for one in document["times_ours"]}
     rows = [

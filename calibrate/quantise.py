@@ -100,7 +100,7 @@ def quantise(backbone: Backbone, paths: Sequence[Path]) -> QuantisedMaps:
             model = nncf.quantize(
                 exact,
                 nncf.Dataset(_Pictures(paths, backbone.input_size)),
-                # Symmetric ranges: with offsets, products take half as long again.
+                # Symmetric ranges: an offset takes time in every product and gains nothing (benchmarks/int8.py).
                 preset=nncf.QuantizationPreset.PERFORMANCE,
                 subset_size=len(paths),
                 ignored_scope=nncf.IgnoredScope(names=readers_of_the_picture(exact)),

@@ -102,6 +102,9 @@ class Reconciler(Generic[Part, Picture]):
     def trigger(self, number: int, at_ns: int, part: Part) -> list[Settled[Part, Picture]]:
         """The PLC announces a part."""
         settled = self.tick(at_ns)
+        while self._begun and self._frames and at_ns - self._frames[0].at_ns > self.window_ns:
+            # Words come in order: this frame's would have come before.
+            settled += self._without_trigger(self._frames.pop(0))
         if self.why is not None:
             return [*settled, Settled(part, None, Reason.OUT_OF_STEP)]
         if not self._begun:

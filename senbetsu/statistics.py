@@ -118,14 +118,11 @@ def _log_spread(groups: list[Parts]) -> Tensor:
 def learnable(maps: list[Tensor]) -> Tensor:
     """(B, 4 M): context and whole alone, side by side, with a gradient: what a head maps."""
     context, parts = [], []
-    for size in dict.fromkeys(tuple(x.shape[-2:]) for x in maps):
-        group = torch.cat([x for x in maps if tuple(x.shape[-2:]) == size], 1)
-        mean = group.mean((2, 3), keepdim=True)
-        centred = group - mean
-        variance = centred.square().mean((2, 3))
-        of_rows, of_columns = centred.mean(3).square().mean(2), centred.mean(2).square().mean(2)
+    for size in dict.fromkeys((x.shape[2], x.shape[3]) for x in maps):
+        x = torch.cat([one for one in maps if one.shape[2:] == size], 1)
+        mean = avg_pool2d(x, size)
         context.append(mean.flatten(1))
-        parts.append(_floored(*(x[:, :, None, None] for x in (of_rows, of_columns, variance))))
+        parts.append(_parts_of_whole(x - mean, size))
     return torch.cat([*context, _log_spread(parts).flatten(1)], 1)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.reconcile import Reconciler, Settled
@@ -110,6 +110,7 @@ def test_every_part_is_settled_once_and_none_is_ever_judged_by_anothers_frame(
 
 
 @given(PULSES)
+@example([Pulse("no word", exposed_ns=MS), Pulse(trigger_ns=0, delivered_ns=0)])
 @settings(deadline=None)
 def test_with_a_counter_a_lost_frame_costs_its_part_alone_and_any_other_fault_the_rest_of_the_run(
     pulses: list[Pulse],

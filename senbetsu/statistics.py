@@ -74,7 +74,7 @@ class Measure(nn.Module):
             whole.append(_parts_of_whole(centred, size))
             windows.append(_parts_of_windows(centred, size))
             if group[0] in self._deeper:
-                places.append(on_grid(x, size, self._grid))
+                places.append(_on_grid(x, size, self._grid))
         return Statistics(
             torch.cat(context, 1).flatten(1),
             _log_spread(whole).flatten(1),
@@ -84,6 +84,7 @@ class Measure(nn.Module):
 
 
 def _parts_of_whole(centred: Tensor, size: Size) -> Parts:
+    """One window over all, whose mean is nothing: a pooling less than _parts_of_windows takes."""
     height, width = size
     of_rows = avg_pool2d(avg_pool2d(centred, (1, width)).square(), (height, 1))
     of_columns = avg_pool2d(avg_pool2d(centred, (height, 1)).square(), (1, width))
@@ -149,7 +150,7 @@ def _windows(length: int) -> tuple[int, int]:
     return length - (WINDOW_GRID - 1) * step, step
 
 
-def on_grid(x: Tensor, size: Size, grid: Size) -> Tensor:
+def _on_grid(x: Tensor, size: Size, grid: Size) -> Tensor:
     """(B, C, *size) -> (B, C, *grid): the mean of every value and its up to eight neighbours, averaged again over the cells
     of a grid. Where the sides do not divide, cells overlap."""
     smooth = avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)

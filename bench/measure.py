@@ -120,7 +120,7 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
 def _outstanding(judge: Judge) -> int:
     """Parts under way that keep the engine busy: enough wait for it while others are on their way to the client and back."""
     batch = len(judge.engine.lanes[0].inputs)
-    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * (12 if batch == 1 else 4 * batch))
+    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * (24 if batch == 1 else 4 * batch))
 
 
 def _bar(steps: int) -> "tqdm[Any]":

@@ -55,7 +55,7 @@ class Capture(threading.Thread):
         self._put_back: Looks | None = None
         self._stopping = threading.Event()
         self._free_run = (
-            FreeRun(camera, section, gate, book, self._delivery, self._stopping, self.ended, outbox.wake)
+            FreeRun(camera, section, gate, book, self._delivery, self._stopping, self.ended)
             if section.trigger == "free_run"
             else None
         )

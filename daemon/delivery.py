@@ -50,7 +50,8 @@ class Delivery:
         name = section.name
         self._queued, self._overload = count("frames_total", name, "queued"), count("frames_total", name, "overload")
         self._incomplete, self._lost = count("frames_total", name, "incomplete"), count("frames_total", name, "lost")
-        self._last_frame = metrics.gauge("last_frame_timestamp_seconds", name)
+        self._newest_at = 0.0
+        metrics.gauge("last_frame_timestamp_seconds", name).set_function(lambda: self._newest_at)
 
     def has_room(self, ordered: int) -> bool:
         """For one frame more, where so many are ordered and have not come."""
@@ -64,7 +65,7 @@ class Delivery:
     def picture_of(self, frame: Frame) -> NDArray[np.uint8] | None:
         """A frame has come; None, and told, if it is incomplete."""
         self.is_well()
-        self._last_frame.set(time.time())
+        self._newest_at = time.time()
         if frame.image is None:
             log.warning("camera %s: frame %d is incomplete: %s", self.section.name, frame.frame_id, frame.error)
             self._incomplete.inc()

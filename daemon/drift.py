@@ -19,7 +19,7 @@ JUDGED_BY_SCORE = (Reason.OK, Reason.ANOMALY)
 
 
 class DriftWatch:
-    """Used by the publisher's thread."""
+    """Used by the main thread."""
 
     def __init__(self, loaded: Loaded, config: Config, metrics: Metrics) -> None:
         self._cameras = [camera.name for camera in config.cameras]

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 from daemon.book import Book
 from daemon.delivery import IDLE_CHECK_S, Delivery, Looks
@@ -30,9 +29,8 @@ class FreeRun:
         delivery: Delivery,
         stopping: threading.Event,
         ended: threading.Event,
-        wake: Callable[[], None],
     ) -> None:
-        """`ended` is set, and `wake` called, when a recording is over."""
+        """`ended` is set when a recording is over."""
         self._camera = camera
         self._section = section
         self._gate = gate
@@ -40,7 +38,6 @@ class FreeRun:
         self._delivery = delivery
         self._stopping = stopping
         self._ended = ended
-        self._wake = wake
         self._belt = _belt_of(section)
 
     def run(self) -> None:
@@ -58,7 +55,6 @@ class FreeRun:
                 log.info("%s", end)
                 self._end_belt()
                 self._ended.set()
-                self._wake()
                 while not self._stopping.wait(IDLE_CHECK_S):
                     self._delivery.check()
                 return

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import cv2
 
 from daemon.book import JudgedBy
+from daemon.later import Later
 from daemon.loaded import Loaded
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
@@ -44,13 +45,15 @@ class Judging:
         outbox: Outbox,
         progress: Progress,
         metrics: Metrics,
+        later: Later,
         idle_s: float,
         on_death: Callable[[str, BaseException], None],
     ) -> None:
+        self.publishing = RunTimes((1,))
+        """What a result takes from here to the wire."""
         self._loaded: dict[JudgedBy, Loaded] = {}
         self.activate(loaded)
-        self.publishing = RunTimes((1,))
-        """What a result takes from here to the wire, as the publisher sees it."""
+        self._later = later
         self._frames = frames
         self._outbox = outbox
         self._progress = progress
@@ -88,6 +91,7 @@ class Judging:
         """Be ready to judge by this recipe too; while no part comes, it is this one's engine that is looked after."""
         self._loaded[loaded.judged_by] = loaded
         self._active = loaded
+        self._speed = UntilPublished(loaded.speed, self.publishing)
 
     def drop(self, judged_by: JudgedBy) -> None:
         """No look that it has to judge is open any more: its engine is freed."""
@@ -96,7 +100,7 @@ class Judging:
     def _run(self, lane: int) -> None:
         """A thread."""
         try:
-            while (taken := self._frames.take(self._idle_s, self._speed())) is not None:
+            while (taken := self._frames.take(self._idle_s, self._speed)) is not None:
                 self._give_up(taken)
                 if taken.batch:
                     self._taken_ns = time.monotonic_ns()
@@ -112,9 +116,6 @@ class Judging:
                     self._check(self._active, lane)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)
             self._on_death(f"judging-{lane}", error)
-
-    def _speed(self) -> UntilPublished:
-        return UntilPublished(self._active.speed, self.publishing)
 
     def _give_up(self, taken: Taken) -> None:
         for waiting in taken.expired:
@@ -141,7 +142,7 @@ class Judging:
         started_ns = time.monotonic_ns()
         fitted: list[WaitingFrame] = []
         for waiting in batch:
-            self._wait_s.observe((started_ns - waiting.arrived_at_ns) / 1e9)
+            self._later.tell(self._wait_s.observe, (started_ns - waiting.arrived_at_ns) / 1e9)
             try:
                 fit(waiting.image, judges_by.inputs[len(fitted)])
             except (ValueError, cv2.error) as error:
@@ -150,7 +151,7 @@ class Judging:
             else:
                 fitted.append(waiting)
         if fitted:
-            self._fit_s.observe((time.monotonic_ns() - started_ns) / 1e9)
+            self._later.tell(self._fit_s.observe, (time.monotonic_ns() - started_ns) / 1e9)
         return fitted
 
     def _judge(self, loaded: Loaded, judges_by: Lane, batch: Sequence[WaitingFrame], lane: int) -> None:
@@ -174,8 +175,8 @@ class Judging:
                     float(scores.metric_distance[row]), float(scores.novelty_distance[row]),
                 )
             )  # fmt: skip
-        self._batch_size.observe(len(batch))
-        self._engine_s.observe((done_ns - started_ns) / 1e9)
+        self._later.tell(self._batch_size.observe, len(batch))
+        self._later.tell(self._engine_s.observe, (done_ns - started_ns) / 1e9)
 
     def _settle(self, waiting: WaitingFrame, reason: Reason) -> None:
         frame = waiting.frame

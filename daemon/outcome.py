@@ -1,10 +1,9 @@
-"""What became of a look, on its way from whoever settled it to the publisher."""
+"""What became of a look, on its way from whoever settled it to the wire."""
 
-import contextlib
 import math
-import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon.book import Book, Look
@@ -26,32 +25,40 @@ class Outcome:
 
 
 class Outbox:
-    """Outcomes of settled looks, in the order in which they were settled; wakes the publisher through a descriptor."""
+    """Outcomes of settled looks, published in the order in which they were settled, by one thread at a time.
 
-    def __init__(self, book: Book) -> None:
+    Whoever settles a look publishes it: handed to another thread, it would wait until that one gets a core, and while parts are
+    judged on all of them that takes longer than publishing. Who finds another at it leaves the outcome to that one, so no
+    thread waits here (flat combining, Hendler et al., SPAA 2010).
+    """
+
+    def __init__(self, book: Book, publish: Callable[[Outcome], None]) -> None:
+        """`publish` is called by any thread, but never by two at a time; what it raises ends the thread that settled."""
         self._book = book
+        self._publish = publish
         self._outcomes: deque[Outcome] = deque()
         self._lock = threading.Lock()
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._publishing = threading.Lock()
 
     def settle(self, outcome: Outcome) -> bool:
-        """Settle the look and hand its outcome on; False, and nothing is handed on, if it was settled before."""
+        """Settle the look and publish its outcome; False, and nothing is published, if it was settled before."""
         with self._lock:
             if not self._book.settle(outcome.look):
                 return False
             self._outcomes.append(outcome)
-        self.wake()
+        # Looked at again after the lock is free: what came while it was not was left to whoever held it.
+        while self._outcomes and self._publishing.acquire(blocking=False):
+            try:
+                self._publish_all()
+            finally:
+                self._publishing.release()
         return True
 
-    def wake(self) -> None:
-        """Make the publisher look around."""
-        os.eventfd_write(self.wake_fd, 1)
+    def close(self) -> None:
+        """Publish what is left. What is settled from here on goes nowhere."""
+        self._publishing.acquire()
+        self._publish_all()
 
-    def drain(self) -> list[Outcome]:
-        """All that is there; clears the descriptor first, so that nothing that comes meanwhile is missed."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.wake_fd)
-        outcomes = []
+    def _publish_all(self) -> None:
         while self._outcomes:
-            outcomes.append(self._outcomes.popleft())
-        return outcomes
+            self._publish(self._outcomes.popleft())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Progress:
-    """Times are CLOCK_MONOTONIC nanoseconds; written by the threads, read by the publisher."""
+    """Times are CLOCK_MONOTONIC nanoseconds; written by the threads, read by the main one."""
 
     camera_limits_ns: dict[str, int]
     engine_limit_ns: int

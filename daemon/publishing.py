@@ -1,6 +1,7 @@
 """Outcomes become messages: numbered, published, counted, and kept for those who missed them."""
 
 import os
+import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ class Identity:
 
 
 class Publisher:
-    """The PUB socket; used by one thread."""
+    """The PUB socket, and what was published by it; one thread at a time."""
 
     def __init__(
         self,
@@ -52,6 +53,8 @@ class Publisher:
         metrics: Metrics,
         curve: Curve | None = None,
     ) -> None:
+        self._lock = threading.Lock()
+        """ZeroMQ: a socket may go from thread to thread where a lock lies between them, and is never used by two at a time."""
         self._identity = identity
         self._simulated = simulated
         self.ring = ReplayRing(config.daemon.replay_results)
@@ -71,12 +74,71 @@ class Publisher:
         self._ratio = {camera: metrics.histogram("score_ratio", camera) for camera in simulated}
         self._missed = {camera: metrics.counter("triggers_missed_total", camera) for camera in simulated}
         self._late = {camera: metrics.counter("deadline_exceeded_total", camera) for camera in simulated}
-        self._last_verdict = metrics.gauge("last_verdict_timestamp_seconds")
-        self._unacknowledged = metrics.gauge("results_unacknowledged")
+        self._newest_at = 0.0
+        metrics.gauge("last_verdict_timestamp_seconds").set_function(lambda: self._newest_at)
+        metrics.gauge("results_unacknowledged").set_function(lambda: self.seq - self.acknowledged)
         self.socket = bound_socket(context, "publish", config.daemon.publish, "daemon.publish", curve)
 
     def publish(self, outcome: Outcome) -> None:
         """One look's result: exactly one message."""
+        with self._lock:
+            self._publish(outcome)
+
+    def count(self, outcome: Outcome, published_at_ns: int) -> None:
+        """Tell the metrics of one that was published."""
+        look = outcome.look
+        self._parts[look.camera, outcome.reason].inc()
+        self._latency[look.camera].observe((published_at_ns - look.triggered_at_ns) / 1e9)
+        if outcome.score == outcome.score:  # NaN: nothing was measured
+            self._ratio[look.camera].observe(outcome.score / look.judged_by.threshold)
+        if outcome.reason is Reason.NO_FRAME:
+            self._missed[look.camera].inc()
+        if outcome.decided_at_ns > look.deadline_ns:
+            self._late[look.camera].inc()
+
+    def heartbeat(self, state: State, recipe: int) -> None:
+        """The next beat; `recipe` is the active one's number."""
+        identity = self._identity
+        with self._lock:
+            self._beat += 1
+            beat = Heartbeat(
+                instance=identity.instance, epoch=identity.epoch, seq=self.seq, counter=self._beat, state=state,
+                recipe=recipe, sent_at_ns=time.monotonic_ns(), boot_id=identity.boot_id,
+            )  # fmt: skip
+            self.socket.send_multipart(encode(beat))
+
+    def state(self, state: State, detail: str, recipe: int) -> None:
+        """Tell a change of state, or of the active recipe's number."""
+        identity = self._identity
+        with self._lock:
+            change = StateChange(
+                instance=identity.instance, epoch=identity.epoch, seq=self.seq, state=state, detail=detail,
+                recipe=recipe, sent_at_ns=time.monotonic_ns(),
+            )  # fmt: skip
+            self.socket.send_multipart(encode(change))
+
+    def acknowledge(self, seq: int) -> None:
+        """Results up to `seq` were taken over."""
+        self.acknowledged = max(self.acknowledged, min(seq, self.seq))
+
+    def replay(self, epoch: int, after: int) -> Answer | ReplayAnswer:
+        """Results of this epoch after a seq, as many as fit into one answer."""
+        if epoch != self._identity.epoch:
+            error = f"epoch {epoch} is over; its results are gone with it. This is epoch {self._identity.epoch}"
+            return Answer(False, "replay", {"error": error, "epoch": self._identity.epoch})
+        with self._lock:
+            lost, first, payloads = self.ring.after(after)
+            return ReplayAnswer(epoch, first, lost, self.seq, payloads)
+
+    def counts(self) -> dict[str, int | None]:
+        """What a snapshot of the daemon says of results."""
+        with self._lock:
+            return {
+                "seq": self.seq, "oldest": self.ring.oldest, "reject_seq": self.reject_seq,
+                "acknowledged": self.acknowledged,
+            }  # fmt: skip
+
+    def _publish(self, outcome: Outcome) -> None:
         look = outcome.look
         judged_by = look.judged_by
         verdict = _verdict_of(outcome.reason)
@@ -100,48 +162,7 @@ class Publisher:
         frames = encode(result)
         self.socket.send_multipart(frames)
         self.ring.add(frames[1])
-        self._parts[look.camera, outcome.reason].inc()
-        self._latency[look.camera].observe((time.monotonic_ns() - look.triggered_at_ns) / 1e9)
-        if outcome.score == outcome.score:  # NaN: nothing was measured
-            self._ratio[look.camera].observe(outcome.score / judged_by.threshold)
-        if outcome.reason is Reason.NO_FRAME:
-            self._missed[look.camera].inc()
-        if outcome.decided_at_ns > look.deadline_ns:
-            self._late[look.camera].inc()
-        self._last_verdict.set(wall)
-        self._unacknowledged.set(self.seq - self.acknowledged)
-
-    def heartbeat(self, state: State, recipe: int) -> None:
-        """The next beat; `recipe` is the active one's number."""
-        self._beat += 1
-        identity = self._identity
-        beat = Heartbeat(
-            instance=identity.instance, epoch=identity.epoch, seq=self.seq, counter=self._beat, state=state, recipe=recipe,
-            sent_at_ns=time.monotonic_ns(), boot_id=identity.boot_id,
-        )  # fmt: skip
-        self.socket.send_multipart(encode(beat))
-
-    def state(self, state: State, detail: str, recipe: int) -> None:
-        """Tell a change of state, or of the active recipe's number."""
-        change = StateChange(
-            instance=self._identity.instance, epoch=self._identity.epoch, seq=self.seq, state=state, detail=detail,
-            recipe=recipe,
-            sent_at_ns=time.monotonic_ns(),
-        )  # fmt: skip
-        self.socket.send_multipart(encode(change))
-
-    def acknowledge(self, seq: int) -> None:
-        """Results up to `seq` were taken over."""
-        self.acknowledged = max(self.acknowledged, min(seq, self.seq))
-        self._unacknowledged.set(self.seq - self.acknowledged)
-
-    def replay(self, epoch: int, after: int) -> Answer | ReplayAnswer:
-        """Results of this epoch after a seq, as many as fit into one answer."""
-        if epoch != self._identity.epoch:
-            error = f"epoch {epoch} is over; its results are gone with it. This is epoch {self._identity.epoch}"
-            return Answer(False, "replay", {"error": error, "epoch": self._identity.epoch})
-        lost, first, payloads = self.ring.after(after)
-        return ReplayAnswer(epoch, first, lost, self.seq, payloads)
+        self._newest_at = wall
 
 
 def _verdict_of(reason: Reason) -> Verdict:

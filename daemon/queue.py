@@ -72,7 +72,7 @@ class FrameQueue:
         Blocks until there is one; returns an empty one after `idle_s` without any, None when closed and empty.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._waiting or self._closed, timeout=idle_s):
+            if not self._waiting and not self._changed.wait_for(lambda: self._waiting or self._closed, timeout=idle_s):
                 return Taken([], [], [])
             while not self._closed and self._waiting:
                 left_ns = self._policy.close_at_ns(self._waiting, speed) - time.monotonic_ns()

@@ -66,7 +66,7 @@ class _Loading:
 
 
 class Recipes:
-    """Used by the publisher's thread. `wake` makes it call `turn`."""
+    """Used by the main thread. `wake` makes it call `turn`."""
 
     def __init__(
         self,

@@ -100,13 +100,12 @@ class Requests:
         return Answer(True, "ack", {"epoch": epoch, "seq": self._publisher.acknowledged})
 
     def _state_body(self) -> dict[str, Any]:
-        identity, publisher, active = self._identity, self._publisher, self._book.active
+        identity, active = self._identity, self._book.active
         state, detail, _ = self._standing()
         return {
             "schema": SCHEMA, "minor": MINOR, "instance": identity.instance, "epoch": identity.epoch,
-            "seq": publisher.seq, "oldest": publisher.ring.oldest, "reject_seq": publisher.reject_seq,
-            "acknowledged": publisher.acknowledged, "state": state.name, "detail": detail,
-            "recipe": active.recipe, "model_sha256": active.model_sha256, "profile_sha256": active.profile_sha256,
+            **self._publisher.counts(), "state": state.name, "detail": detail, "recipe": active.recipe,
+            "model_sha256": active.model_sha256, "profile_sha256": active.profile_sha256,
         }  # fmt: skip
 
     def _trigger(self, request: TriggerRequest) -> Answer:

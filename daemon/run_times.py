@@ -3,10 +3,9 @@
 Memory and time are constant: the durations of a size lie in a ring, and the quantile is found anew every few batches.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 KEPT = 128
 REFRESH = 8
@@ -22,7 +21,7 @@ class RunTimes:
             next(i for i, size in enumerate(self._sizes) if size >= max(count, 1))
             for count in range(self._sizes[-1] + 1)
         ]
-        self._rings = np.zeros((len(self._sizes), KEPT), np.int64)
+        self._rings = [[0] * KEPT for _ in self._sizes]
         self._seen = [0] * len(self._sizes)
         self._p99_ns = [0] * len(self._sizes)
 
@@ -30,11 +29,11 @@ class RunTimes:
         """A batch of `count` parts took so long, from the copy of its frames to its scores."""
         index = self._index_of[count]
         seen = self._seen[index]
-        self._rings[index, seen % KEPT] = duration_ns
+        self._rings[index][seen % KEPT] = duration_ns
         self._seen[index] = seen + 1
         if seen < REFRESH or seen % REFRESH == 0:
-            ring = self._rings[index, : min(seen + 1, KEPT)]
-            self._p99_ns[index] = int(np.quantile(ring, QUANTILE, method="higher"))
+            known = sorted(self._rings[index][: seen + 1])
+            self._p99_ns[index] = known[math.ceil(QUANTILE * (len(known) - 1))]
 
     def p99_ns(self, count: int) -> int:
         """What 99 of 100 batches of so many parts stay within; 0 where none was seen."""
@@ -46,7 +45,7 @@ class RunTimes:
 
 @dataclass(frozen=True, slots=True)
 class UntilPublished:
-    """How long it takes a batch until its last result is out: the engine's time and the publisher's, which waits its turn."""
+    """How long it takes a batch until its last result is out: the engine's time, and what publishing takes."""
 
     engine: RunTimes
     publishing: RunTimes

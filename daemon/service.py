@@ -1,7 +1,7 @@
 """The daemon: it wires cameras, queue, engine and sockets together, and keeps the promise of one result a look.
 
-The main thread owns both sockets. It takes requests, publishes outcomes, beats the heart while there is proof of life,
-settles what is overdue, and ends the process when a thread has died: systemd starts it again, and the PLC rejects.
+The main thread takes requests, beats the heart while there is proof of life, settles what is overdue, and ends the process
+when a thread has died: systemd starts it again, and the PLC rejects. A result is published by whichever thread settled it.
 """
 
 import gc
@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import zmq
@@ -19,6 +20,7 @@ from daemon.capture import Capture
 from daemon.check import check_config
 from daemon.drift import DriftWatch
 from daemon.judging import Judging
+from daemon.later import Later
 from daemon.loaded import Loaded
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
@@ -26,6 +28,7 @@ from daemon.publishing import Identity, Publisher
 from daemon.queue import FrameQueue
 from daemon.recipes import Recipes, RecipeSource
 from daemon.requests import Requests
+from daemon.wake import Wake
 from senbetsu import __version__
 from senbetsu.camera import open_camera
 from senbetsu.config import Config
@@ -45,7 +48,6 @@ OVERDUE_GRACE_NS = 5_000_000
 ENGINE_LIMIT_NS = 1_500_000_000
 EXECUTE_FOR_NS = 3_000_000_000
 """Without a part for this long the line counts as idle."""
-DEPTH_EVERY_NS = 250_000_000
 DRAIN_LIMIT_NS = 70_000_000_000
 """Longer than the longest deadline of a part."""
 
@@ -67,6 +69,8 @@ class Daemon:
         self._stopping = False
         self._state, self._detail, self._told_recipe = State.STARTING, "starting", 0
         self._last_part_ns = 0
+        self._wake = Wake()
+        self._later = Later()
 
         self.metrics = Metrics(DAEMON_METRICS)
         self.metrics.gauge("build_info", __version__).set(1)
@@ -79,7 +83,7 @@ class Daemon:
             {camera.name: now_ns for camera in config.cameras},
         )
         self._book = Book(loaded.judged_by)
-        self._outbox = Outbox(self._book)
+        self._outbox = Outbox(self._book, self._publish)
         policy = BatchPolicy(judge.engine.batch_sizes[-1], round(config.daemon.batch_wait_ms * 1e6))
         self._frames = FrameQueue(
             {camera.name: camera.buffer_frames * camera.items for camera in config.cameras}, policy
@@ -90,6 +94,7 @@ class Daemon:
             self._outbox,
             self._progress,
             self.metrics,
+            self._later,
             config.daemon.engine_check_ms / 1000,
             self._died,
         )
@@ -101,11 +106,13 @@ class Daemon:
             )
             for section, camera in zip(config.cameras, cameras, strict=True)
         }  # fmt: skip
-        self._depth = {section.name: self.metrics.gauge("queue_depth", section.name) for section in config.cameras}
+        for section in config.cameras:
+            depth = partial(self._frames.depth, section.name)
+            self.metrics.gauge("queue_depth", section.name).set_function(depth)
         self._state_gauge = self.metrics.gauge("state")
         self._drift = DriftWatch(loaded, config, self.metrics)
         self._recipes = Recipes(
-            recipes, config, loaded, self._book, self._judging, self._drift, self.metrics, self._outbox.wake
+            recipes, config, loaded, self._book, self._judging, self._drift, self.metrics, self._wake.set
         )
 
         self._context: zmq.Context[Any] = zmq.Context()
@@ -123,17 +130,17 @@ class Daemon:
     def stop(self) -> None:
         """Finish what is in flight and end. Safe in a signal handler."""
         self._stopping = True
-        self._outbox.wake()
+        self._wake.set()
 
     def read_config_again(self) -> None:
         """Change to the recipe that the config file names now, or load the active one anew. Safe in a signal handler."""
         self._recipes.read_again()
-        self._outbox.wake()
+        self._wake.set()
 
     def _died(self, thread: str, error: BaseException) -> None:
         log.critical("thread %s died", thread, exc_info=error)
         self._progress.fail(f"thread {thread} died: {error!r}")
-        self._outbox.wake()
+        self._wake.set()
 
     def run(self) -> int:
         """Until told to stop (0) or unable to go on (1)."""
@@ -152,36 +159,36 @@ class Daemon:
         del active, engine  # freed once another recipe judges
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
-        poller.register(self._outbox.wake_fd, zmq.POLLIN)
+        poller.register(self._wake.fd, zmq.POLLIN)
         beat_ns = round(self._config.daemon.heartbeat_ms * 1e6)
         next_beat_ns = time.monotonic_ns()
-        next_depth_ns = 0
         requests_wait = False
         while not self._stopping and self._progress.fatal is None:
             wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
             left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
             poller.poll(0 if requests_wait else left_ms)
-            self._publish_outcomes()
+            self._wake.clear()
             requests_wait = self._requests.answer_some()
             self._change_recipe()
             now_ns = time.monotonic_ns()
             self._settle_overdue(now_ns)
+            self._later.catch_up()
             if now_ns >= next_beat_ns:
                 next_beat_ns = max(next_beat_ns + beat_ns, now_ns)
                 self._beat(now_ns)
-            if now_ns >= next_depth_ns:
-                next_depth_ns = now_ns + DEPTH_EVERY_NS
-                for camera, gauge in self._depth.items():
-                    gauge.set(self._frames.depth(camera))
         return self._fault() if self._progress.fatal is not None else self._drain()
 
-    def _publish_outcomes(self) -> None:
-        for outcome in self._outbox.drain():
-            self._last_part_ns = time.monotonic_ns()
-            self._publisher.publish(outcome)
-            if not math.isnan(outcome.score):
-                self._judging.publishing.observe(1, time.monotonic_ns() - outcome.decided_at_ns)
-            self._drift.see(outcome)
+    def _publish(self, outcome: Outcome) -> None:
+        """Called by whichever thread settled the look, one at a time."""
+        self._publisher.publish(outcome)
+        now_ns = self._last_part_ns = time.monotonic_ns()
+        if not math.isnan(outcome.score):
+            self._judging.publishing.observe(1, now_ns - outcome.decided_at_ns)
+        self._later.tell(self._count, outcome, now_ns)
+
+    def _count(self, outcome: Outcome, published_at_ns: int) -> None:
+        self._publisher.count(outcome, published_at_ns)
+        self._drift.see(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:
         silent = self._progress.silent_cameras(now_ns)
@@ -245,7 +252,6 @@ class Daemon:
             capture.stop()
         give_up_ns = time.monotonic_ns() + DRAIN_LIMIT_NS
         while self._progress.fatal is None and time.monotonic_ns() < give_up_ns:
-            self._publish_outcomes()
             self._requests.answer_some()
             self._settle_overdue(time.monotonic_ns())
             self._fail_if_engine_stalls(time.monotonic_ns())
@@ -257,7 +263,7 @@ class Daemon:
             return self._fault()
         self._frames.close()
         self._judging.join(2)
-        self._publish_outcomes()
+        self._outbox.close()
         self._enter(State.SUSPENDED, "stopped as asked")
         self._say_counts()
         self._close()
@@ -271,7 +277,7 @@ class Daemon:
         for look in self._book.still_open():
             camera_died = not self._captures[look.camera].is_alive() and self._book.awaits_frame(look)
             self._outbox.settle(Outcome(look, Reason.CAMERA_FAULT if camera_died else Reason.MODEL_FAULT, now_ns))
-        self._publish_outcomes()
+        self._outbox.close()
         self._enter(State.ABORTED, why)
         self._requests.answer_some()
         self._requests.send(self._recipes.give_up())

@@ -105,8 +105,13 @@ class CompiledGraph:
         }
         self.streams: tuple[Stream, ...] = ()
         if streams > 1:
-            compiled = core.compile_model(model, "CPU", {**properties, "NUM_STREAMS": streams})
-            self.streams = tuple(Stream(compiled.create_infer_request(), input_size) for _ in range(streams))
+            # Compiled once a stream. Several streams of one compiled model have threads of their own, so that each part is
+            # handed over and back, which wakes a thread twice; the only stream of a model with one thread computes where it
+            # is called. Pinned, they would all be on the first core.
+            share = max(1, (threads or cores_to_use()) // streams)
+            own = {**properties, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": share, "ENABLE_CPU_PINNING": False}
+            compiled_each = (core.compile_model(model, "CPU", own) for _ in range(streams))
+            self.streams = tuple(Stream(each.create_infer_request(), input_size) for each in compiled_each)
         # One look-up on the hot path: how many parts -> which captured size.
         self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]
 

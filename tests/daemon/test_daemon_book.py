@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from daemon.book import AlreadyOpenError, Book, Look
-from daemon.outcome import Outbox, Outcome
-from senbetsu.verdict import Reason
 
 CAMERAS = ["cam1", "cam2", "cam3"]
 
@@ -88,14 +86,3 @@ class BookMachine(RuleBasedStateMachine):
 
 BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestBook = BookMachine.TestCase
-
-
-def test_the_outbox_hands_on_the_first_outcome_of_a_look_and_no_other() -> None:
-    book = Book(None)
-    outbox = Outbox(book)
-    (first, second) = book.announce("gate1", ["cam1", "cam2"], 1, None, 0, 100)
-    assert outbox.settle(Outcome(second, Reason.OVERLOAD, 1))
-    assert outbox.settle(Outcome(first, Reason.OK, 2))
-    assert not outbox.settle(Outcome(first, Reason.DEADLINE, 3))
-    assert [(o.look, o.reason) for o in outbox.drain()] == [(second, Reason.OVERLOAD), (first, Reason.OK)]
-    assert outbox.drain() == []

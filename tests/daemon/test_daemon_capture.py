@@ -10,7 +10,7 @@ import pytest
 from daemon.batching import BatchPolicy
 from daemon.book import Book, Look
 from daemon.capture import Capture
-from daemon.outcome import Outbox
+from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue
 from daemon.run_times import RunTimes
@@ -68,7 +68,8 @@ def run() -> Callable[..., Any]:
     ) -> Any:
         """Order a frame for a part at each trigger time, let the thread work, and tell what became of whom."""
         book = Book(None)
-        outbox = Outbox(book)
+        outcomes: list[Outcome] = []
+        outbox = Outbox(book, outcomes.append)
         frames = FrameQueue({"cam1": buffer_frames}, BatchPolicy(64, 0))
         settings = {"name": "cam1", "kind": "opencv", "source": "0", "gate": "gate1", "buffer_frames": buffer_frames}
         section = CameraSection.model_validate({**settings, "trigger": "free_run" if free_run else "software"})
@@ -89,7 +90,6 @@ def run() -> Callable[..., Any]:
         frames.close()
         taken = frames.take(0, RunTimes((1, 64)))
         waiting = [*taken.batch, *taken.expired] if taken else []
-        outcomes = outbox.drain()
         return SimpleNamespace(
             judged={w.look.trigger: w.frame.frame_id for w in waiting},
             settled={o.look.trigger: o.reason for o in outcomes},
@@ -186,7 +186,8 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
 def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, int, Reason | None]]:
     """(frame, item, reason) of every look, in order; no reason where it waits to be judged."""
     book = Book(None)
-    outbox = Outbox(book)
+    outcomes: list[Outcome] = []
+    outbox = Outbox(book, outcomes.append)
     frames = FrameQueue({"cam1": 64}, BatchPolicy(64, 0))
     own = {"name": "cam1", "kind": "opencv", "source": "0", "gate": "gate1", "trigger": "free_run"}
     section = CameraSection.model_validate({**own, **settings})
@@ -212,5 +213,5 @@ def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, i
     taken = frames.take(0, RunTimes((1, 64)))
     waiting = [*taken.batch, *taken.expired, *taken.hopeless] if taken else []
     looks = [(w.look.number, w.frame.frame_id, w.look.item, None) for w in waiting]
-    looks += [(o.look.number, o.frame_id, o.look.item, o.reason) for o in outbox.drain()]
+    looks += [(o.look.number, o.frame_id, o.look.item, o.reason) for o in outcomes]
     return [look[1:] for look in sorted(looks)]

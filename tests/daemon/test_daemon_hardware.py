@@ -12,7 +12,7 @@ import pytest
 from daemon.batching import BatchPolicy
 from daemon.book import Book
 from daemon.capture import Capture
-from daemon.outcome import Outbox
+from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue
 from senbetsu.camera import open_camera
@@ -49,7 +49,8 @@ class Line:
             monkeypatch.setattr(industrial, "edges", lambda: self.pulses)
             monkeypatch.setattr(industrial._device, "fetch", with_count)
         self.book = Book(None)
-        self.outbox = Outbox(self.book)
+        self.outcomes: list[Outcome] = []
+        self.outbox = Outbox(self.book, self.outcomes.append)
         self.frames = FrameQueue({"cam1": 64}, BatchPolicy(64, 0))
         self.deaths: list[BaseException] = []
         self.capture = Capture(
@@ -76,7 +77,7 @@ class Line:
         """The reason of its reject, or None where its frame waits to be judged."""
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
-            self._reasons |= {o.look.trigger: o.reason for o in self.outbox.drain() if o.look.trigger is not None}
+            self._reasons |= {o.look.trigger: o.reason for o in self.outcomes if o.look.trigger is not None}
             if trigger in self._reasons:
                 return self._reasons[trigger]
             if trigger in [waiting.look.trigger for waiting in list(self.frames._waiting)]:

@@ -10,8 +10,9 @@ import pytest
 from daemon.batching import BatchPolicy
 from daemon.book import Book
 from daemon.judging import Judging
+from daemon.later import Later
 from daemon.loaded import Loaded
-from daemon.outcome import Outbox
+from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue, WaitingFrame
 from senbetsu.camera import Frame
@@ -53,21 +54,22 @@ def judge_all() -> Callable[..., Any]:
         config = Config(artifacts=Path("recipe1"))
         loaded = Loaded.of(config, Judge(engine, 1.0, "m", "p", 1, 0.5))
         book = Book(loaded.judged_by)
-        outbox = Outbox(book)
+        outcomes: list[Outcome] = []
+        outbox = Outbox(book, outcomes.append)
         frames = FrameQueue({"cam1": 64}, BatchPolicy(4, 0))
         for number, image in enumerate(images):
             (look,) = book.announce("gate1", ["cam1"], number, None, 0, deadline_ns)
             assert frames.put(WaitingFrame(look, Frame(number, 0, image), image, 0))
         deaths: list[str] = []
         thread = Judging(
-            loaded, frames, outbox, Progress({}, 10**9, 10**9), Metrics(DAEMON_METRICS),
+            loaded, frames, outbox, Progress({}, 10**9, 10**9), Metrics(DAEMON_METRICS), Later(),
             60.0 if images else 0.0, lambda _, error: deaths.append(str(error)),
         )  # fmt: skip
         if images:
             frames.close()
         thread.start()
         thread.join(60)
-        return sorted(outbox.drain(), key=lambda outcome: outcome.look.number), deaths
+        return sorted(outcomes, key=lambda outcome: outcome.look.number), deaths
 
     return judge_all
 

@@ -94,7 +94,7 @@ def test_told_to_stop_it_finishes_what_is_in_flight_and_ends_well(start_line: St
     results = results_by_trigger(line, accepted)
     assert {result.reason for result in results.values()} == {Reason.OK}
     assert line.ends() == 0
-    assert line.hear(lambda heard: heard.states()[-1].state is State.SUSPENDED)
+    assert line.hear(lambda heard: heard.states() and heard.states()[-1].state is State.SUSPENDED)
     assert "published 8 results: 8 pass, 0 reject; 0 looks unsettled" in line.log
 
 
@@ -134,7 +134,7 @@ def test_an_engine_that_fails_rejects_what_is_open_and_ends_the_process(start_li
     results = results_by_trigger(line, accepted)
     assert {result.reason for result in results.values()} == {Reason.MODEL_FAULT}
     assert line.ends() == 1
-    assert line.hear(lambda heard: heard.states()[-1].state is State.ABORTED)
+    assert line.hear(lambda heard: heard.states() and heard.states()[-1].state is State.ABORTED)
     assert "the stand-in" in line.log
 
 

@@ -12,6 +12,7 @@ from daemon.batching import BatchPolicy
 from daemon.book import Book
 from daemon.drift import DriftWatch
 from daemon.judging import Judging
+from daemon.later import Later
 from daemon.loaded import Loaded
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
@@ -62,9 +63,17 @@ def test_the_engine_before_is_freed_when_its_last_look_is_settled(
     metrics = Metrics(DAEMON_METRICS)
     first = Loaded.of(config, load(config))
     book = Book(first.judged_by)
-    outbox = Outbox(book)
+    outcomes: list[Outcome] = []
+    outbox = Outbox(book, outcomes.append)
     judging = Judging(
-        first, FrameQueue({}, BatchPolicy(1, 0)), outbox, Progress({}, 10**9, 10**9), metrics, 1.0, lambda *_: None
+        first,
+        FrameQueue({}, BatchPolicy(1, 0)),
+        outbox,
+        Progress({}, 10**9, 10**9),
+        metrics,
+        Later(),
+        1.0,
+        lambda *_: None,
     )
     woken = threading.Event()
     source = RecipeSource(settings, read_settings, load)
@@ -92,7 +101,7 @@ def test_the_engine_before_is_freed_when_its_last_look_is_settled(
         assert [engine() is not None for engine in engines] == [False, False, True]
     finally:
         gc.enable()
-    assert outbox.drain()[0].look.judged_by.recipe == 1
+    assert outcomes[0].look.judged_by.recipe == 1
     labels = {sample.labels["recipe"] for family in metrics.registry.collect() for sample in family.samples
               if sample.name == "senbetsu_calibration_info"}  # fmt: skip
     assert labels == {"3"}

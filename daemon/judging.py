@@ -1,8 +1,9 @@
 """The engine's threads, one a lane: frames from the queue, through the engine, to the outbox.
 
 Where the engine has lanes beside itself, the load chooses: a part that finds the engine idle has all of it and takes least
-time; one that had to wait, or comes while others do or are judged, takes a lane, and more parts a second go through. The
-scores are the same. The whole engine's threads keep looking for work for a while, so under a load it is best left alone.
+time; one that had to wait, or comes while others do or are judged, or before the engine has rested for as long as it last
+worked, takes a lane, and more parts a second go through. The scores are the same. The whole engine carries fewer parts a
+second, and its threads keep looking for work for a while, so it is for a line that leaves it half of its time.
 
 A part is judged by the recipe that was active at its trigger. While the recipe changes, parts of both are on their way: then
 both engines are here, and a batch is judged by one after the other.
@@ -69,7 +70,8 @@ class Judging:
         self._taken_ns = time.monotonic_ns()
         """When a lane last took one, or the start."""
         self._finished_ns = 0
-        """When a lane last was done with one."""
+        """When a lane last was done with one, and how long it had worked."""
+        self._worked_ns = 0
         lanes = range(len(loaded.judge.engine.lanes))
         progress.engine_busy_since_ns = [0 for _ in lanes]
         progress.engine_proven()
@@ -106,12 +108,13 @@ class Judging:
                     self._taken_ns = time.monotonic_ns()
                     with self._lock:
                         self._busy += 1
-                        found_idle = taken.batch[0].arrived_at_ns >= self._finished_ns
-                        alone = self._busy == 1 and found_idle and not self._frames
+                        rested_ns = taken.batch[0].arrived_at_ns - self._finished_ns
+                        alone = self._busy == 1 and rested_ns >= self._worked_ns and not self._frames
                     self._judge_all(taken.batch, lane, alone)
                     with self._lock:
                         self._busy -= 1
                         self._finished_ns = time.monotonic_ns()
+                        self._worked_ns = self._finished_ns - self._taken_ns
                 if time.monotonic_ns() - self._taken_ns >= self._idle_s * 1e9:
                     self._check(self._active, lane)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)

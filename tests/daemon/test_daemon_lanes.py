@@ -1,6 +1,7 @@
 """An engine with lanes: a part that comes alone has the whole engine, those that come together a lane each, each once."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,26 @@ def test_a_part_that_had_to_wait_takes_a_lane_though_nothing_else_waits() -> Non
     line.end()
     assert line.deaths == []
     assert line.engine.judged == [("whole", 10), ("lane", 20), ("whole", 30)]
+
+
+def test_a_part_that_comes_before_the_engine_has_rested_as_long_as_it_worked_takes_a_lane() -> None:
+    line = Line()
+    line.judging.start()
+    line.part(1, 99)
+    while not line.engine.judged:
+        threading.Event().wait(0.001)
+    held_until_ns = time.monotonic_ns() + 50_000_000
+    while time.monotonic_ns() < held_until_ns:
+        threading.Event().wait(0.001)
+    line.engine.let_go.set()
+    assert [o.look.trigger for o in line.outcomes(1)] == [1]
+    line.part(2, 20, held_until_ns + 40_000_000)
+    assert [o.look.trigger for o in line.outcomes(1)] == [2]
+    line.part(3, 30, FAR_NS)
+    assert [o.look.trigger for o in line.outcomes(1)] == [3]
+    line.end()
+    assert line.deaths == []
+    assert line.engine.judged == [("whole", 99), ("lane", 20), ("whole", 30)]
 
 
 def test_of_parts_that_wait_together_each_is_judged_once_with_its_own_score() -> None:

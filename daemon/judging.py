@@ -105,7 +105,7 @@ class Judging:
             while (taken := self._frames.take(self._idle_s, self._speed)) is not None:
                 self._give_up(taken)
                 if taken.batch:
-                    self._taken_ns = time.monotonic_ns()
+                    taken_ns = self._taken_ns = time.monotonic_ns()
                     with self._lock:
                         self._busy += 1
                         rested_ns = taken.batch[0].arrived_at_ns - self._finished_ns
@@ -114,7 +114,7 @@ class Judging:
                     with self._lock:
                         self._busy -= 1
                         self._finished_ns = time.monotonic_ns()
-                        self._worked_ns = self._finished_ns - self._taken_ns
+                        self._worked_ns = self._finished_ns - taken_ns
                 if time.monotonic_ns() - self._taken_ns >= self._idle_s * 1e9:
                     self._check(self._active, lane)
         except BaseException as error:  # noqa: BLE001  (a dead thread is a fault of the daemon, which ends it)

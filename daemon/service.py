@@ -254,6 +254,7 @@ class Daemon:
         while self._progress.fatal is None and time.monotonic_ns() < give_up_ns:
             self._requests.answer_some()
             self._settle_overdue(time.monotonic_ns())
+            self._later.catch_up()
             self._fail_if_engine_stalls(time.monotonic_ns())
             capturing = any(capture.is_alive() for capture in self._captures.values())
             if not capturing and len(self._book) == 0 and not self._frames:

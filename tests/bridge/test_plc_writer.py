@@ -394,7 +394,7 @@ def test_good_parts_pass_the_gate_and_bad_ones_do_not(plc: Any, line: Line) -> N
     work(plc, program, lambda: program.done)
     assert program.runs_seen >= 1
     in_run = [record for record in program.records if record.run == program.run_echo]
-    assert [record.opened for record in in_run] == [bool(record.part_id % 2) for record in in_run]
+    assert [record.opened for record in in_run] == [bool(record.part_id % 2) for record in in_run], in_run
     assert len(in_run) >= 20
 
 

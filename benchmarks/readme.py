@@ -82,12 +82,11 @@ def conditions(document: Mapping[str, Any]) -> str:
 
 def measured() -> str:
     """The README's block."""
-    compared, cost, whole_line = result("detection"), result("graph_cost"), result("line")
+    compared, costs, whole_line = result("detection"), [result("graph_cost"), result("graph_cost_amx")], result("line")
     parts = [
         "\n".join(detection(compared)),
         f"More, and beside the peers: [docs/detection.md](docs/detection.md). {conditions(compared)}",
-        "\n".join(graph_cost(cost)),
-        conditions(cost),
+        *(text for cost in costs for text in ("\n".join(graph_cost(cost)), conditions(cost))),
         "\n".join(line(whole_line)),
         conditions(whole_line),
     ]

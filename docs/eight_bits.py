@@ -5,8 +5,8 @@ from typing import Any
 
 Figures = Mapping[str, Any]
 
-RUNS = ("int8", "int8_fp32")
-"""Of a CPU with bf16, and of one without."""
+RUNS = ("int8", "int8_amx", "int8_fp32")
+"""Of a CPU with bf16, of one with AMX besides, and of one with neither."""
 OFFSET = "ranges with an offset"
 """Which `calibrate` asked for until it was measured beside ranges without."""
 TEXT = """

@@ -86,8 +86,7 @@ def speed_rows(_: Run) -> list[str]:
     return [
         *speed_of(result("speed_peers")),
         "",
-        "On a CPU with AMX, from which the peers' large matrices gain most, and with our statistics as products of matrices, "
-        "before they were poolings (not measured there since):",
+        "On a CPU with AMX, from which the peers' large matrices gain most:",
         "",
         *speed_of(result("speed_peers_amx")),
     ]

@@ -80,6 +80,7 @@ def test_an_accepted_trigger_names_the_looks_to_expect(running: Any) -> None:
         "gate": "gate1", "trigger": number, "epoch": running.state()["epoch"],
         "looks": [{"camera": "cam1", "items": 1}],
     }  # fmt: skip
+    running.hear(lambda heard: number in [result.trigger for result in heard.results()])  # the next test counts results
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A daemon that runs: triggers, results, replay, acknowledgement, requests that are no requests, metrics."""
 
 import json
+import time
 import urllib.request
 from itertools import count, pairwise
 from typing import Any
@@ -156,6 +157,10 @@ def test_an_acknowledgement_lowers_what_is_unacknowledged(running: Any) -> None:
     assert not running.ask(AckRequest(epoch=result.epoch - 1, seq=1)).ok
 
 
+def parts_in(values: dict[str, float]) -> float:
+    return sum(value for name, value in values.items() if name.startswith("senbetsu_parts_total{"))
+
+
 def scraped(running: Any) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
@@ -166,12 +171,15 @@ def test_prometheus_sees_every_name_of_the_table_and_counts_that_agree(running: 
     part(running)
     seq = running.state()["seq"]
     values = scraped(running)
+    until = time.monotonic() + 5
+    while parts_in(values) < seq and time.monotonic() < until:  # counted when the main thread next turns
+        values = scraped(running)
     names = {name.split("{")[0] for name in values}
     for metric in DAEMON_METRICS:
         ending = {"histogram": "_count", "counter": "", "gauge": ""}[metric.kind]
         if not metric.name.startswith("drift_"):  # this engine has no distribution, so that nobody watches
             assert f"senbetsu_{metric.name}{ending}" in names
-    assert sum(v for name, v in values.items() if name.startswith("senbetsu_parts_total{")) == seq
+    assert parts_in(values) == seq
     assert values['senbetsu_triggers_total{camera="cam1"}'] == seq
     assert values["senbetsu_state"] in (State.IDLE, State.EXECUTE)
     assert values["senbetsu_calibration_samples"] == 299

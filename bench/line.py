@@ -10,7 +10,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from senbetsu.config import Config
 from senbetsu.errors import UserError
+from senbetsu.realtime import giving_way
 from senbetsu.sockets import has_message
 
 DAEMON = (sys.executable, "-P", "-m", "daemon")
@@ -31,7 +32,6 @@ READY_WITHIN_S = 90
 CLOSED_LOOP_DEADLINE_MS = 10_000
 LONGEST_TURN_S = 0.05
 """Between two looks at what has come, where the daemon is kept as busy as it can be."""
-THREADS = Path("/proc/self/task")
 SETTLE_S = 10.0
 """After so long under a load the daemon has what it needs; or after half of the time, where that is less."""
 MEMORY_EVERY_S = 0.25
@@ -142,7 +142,7 @@ class Client:
         """
         decided_ns = list[int]()
         began_s = time.perf_counter()
-        with _gives_way():
+        with giving_way():
             while (now_s := time.perf_counter()) - began_s < seconds:
                 while len(self._sent_ns) < outstanding:
                     self._trigger(CLOSED_LOOP_DEADLINE_MS)
@@ -267,21 +267,6 @@ def running_line(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def _gives_way() -> Iterator[None]:
-    """Meanwhile no thread of this process takes a core from one that runs; Linux only (SCHED_BATCH)."""
-    threads = [int(thread.name) for thread in THREADS.iterdir()] if THREADS.exists() else []
-    ordinary = [thread for thread in threads if os.sched_getscheduler(thread) == os.SCHED_OTHER]
-    for thread in ordinary:
-        os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
-    try:
-        yield
-    finally:
-        for thread in ordinary:
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _quantiles(values: list[float], *quantiles: float) -> list[float | None]:

@@ -1,7 +1,7 @@
 """What no verdict waits for: metrics and drift, told by the threads that judge, seen to by the main one.
 
-After a part has gone through the network, nothing of Python is left in a core's cache, and each such call takes several times
-what it takes where one part after the other is counted.
+A part that goes through the network leaves little of Python in a core's cache; who counts one part after the other needs it
+there once.
 """
 
 from collections import deque

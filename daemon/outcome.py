@@ -27,9 +27,9 @@ class Outcome:
 class Outbox:
     """Outcomes of settled looks, published in the order in which they were settled, by one thread at a time.
 
-    Whoever settles a look publishes it: handed to another thread, it would wait until that one gets a core, and while parts are
-    judged on all of them that takes longer than publishing. Who finds another at it leaves the outcome to that one, so no
-    thread waits here (flat combining, Hendler et al., SPAA 2010).
+    Whoever settles a look publishes it: handed to another thread, it would wait until that one gets a core, while parts are
+    judged on all of them. Who finds another at it leaves the outcome to that one, so no thread waits here (flat combining,
+    Hendler et al., SPAA 2010).
     """
 
     def __init__(self, book: Book, publish: Callable[[Outcome], None]) -> None:

@@ -64,7 +64,6 @@ class Requests:
                 return False
             *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
             answer = self._answer(payload, tuple(envelope))
-            # What a trigger has caused so far goes out after its answer.
             if answer is not None:
                 self._router.send_multipart([*envelope, answer.encode()])
         return True

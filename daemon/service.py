@@ -89,15 +89,9 @@ class Daemon:
             {camera.name: camera.buffer_frames * camera.items for camera in config.cameras}, policy
         )
         self._judging = Judging(
-            loaded,
-            self._frames,
-            self._outbox,
-            self._progress,
-            self.metrics,
-            self._later,
-            config.daemon.engine_check_ms / 1000,
-            self._died,
-        )
+            loaded, self._frames, self._outbox, self._progress, self.metrics, self._later,
+            config.daemon.engine_check_ms / 1000, self._died,
+        )  # fmt: skip
         cameras = [open_camera(section) for section in config.cameras]
         self._captures = {
             section.name: Capture(
@@ -106,9 +100,8 @@ class Daemon:
             )
             for section, camera in zip(config.cameras, cameras, strict=True)
         }  # fmt: skip
-        for section in config.cameras:
-            depth = partial(self._frames.depth, section.name)
-            self.metrics.gauge("queue_depth", section.name).set_function(depth)
+        for name in self._captures:
+            self.metrics.gauge("queue_depth", name).set_function(partial(self._frames.depth, name))
         self._state_gauge = self.metrics.gauge("state")
         self._drift = DriftWatch(loaded, config, self.metrics)
         self._recipes = Recipes(

@@ -1,4 +1,4 @@
-"""A fixed priority on Linux (SCHED_FIFO): daemon and bridge before every ordinary program of the PC.
+"""Who goes first on Linux. A fixed priority (SCHED_FIFO): daemon and bridge before every ordinary program of the PC.
 
 Asked for before the engine is loaded and any thread begun, since threads inherit it. What is asked for and refused ends the
 program: a line that is thought to be protected and is not must not start. What it is worth: docs/realtime.md.
@@ -6,6 +6,8 @@ program: a line that is thought to be protected and is not must not start. What 
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from senbetsu.errors import UserError
@@ -41,3 +43,21 @@ def take_priority(priority: int) -> None:
 def be_ordinary() -> None:
     """The calling thread, and those that it begins: for what can wait."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@contextmanager
+def giving_way() -> Iterator[None]:
+    """Meanwhile no thread of this process that is there and ordinary takes a core from one that runs (SCHED_BATCH)."""
+    threads = [int(thread.name) for thread in THREADS.iterdir()]
+    _change(threads, os.SCHED_OTHER, os.SCHED_BATCH)
+    try:
+        yield
+    finally:
+        _change(threads, os.SCHED_BATCH, os.SCHED_OTHER)
+
+
+def _change(threads: list[int], before: int, after: int) -> None:
+    for thread in threads:
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            if os.sched_getscheduler(thread) == before:
+                os.sched_setscheduler(thread, after, os.sched_param(0))

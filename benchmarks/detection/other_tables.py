@@ -86,7 +86,7 @@ def speed_rows(_: Run) -> list[str]:
     return [
         *speed_of(result("speed_peers")),
         "",
-        "On a CPU with AMX, from which the peers' large matrices gain most:",
+        "On a CPU with AMX:",
         "",
         *speed_of(result("speed_peers_amx")),
     ]

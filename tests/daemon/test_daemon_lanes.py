@@ -85,6 +85,17 @@ class Line:
         (look,) = self.book.announce("gate1", ["cam1"], number, None, 0, FAR_NS)
         assert self.frames.put(WaitingFrame(look, Frame(number, 0, image), image, arrived_at_ns))
 
+    def hold(self, number: int) -> None:
+        """A part that keeps the whole engine until it is let go."""
+        self.part(number, 99)
+        while not self.engine.judged:
+            threading.Event().wait(0.001)
+
+    def rests(self) -> None:
+        """Wait until no lane has a part: a part's outcome is told before its lane is free."""
+        while self.judging._busy:
+            threading.Event().wait(0.001)
+
     def outcomes(self, count: int) -> list[Outcome]:
         """Those that were published since this was last asked: so many, or what came within WAIT_S."""
         pause = threading.Event()
@@ -104,9 +115,7 @@ class Line:
 def test_a_part_that_comes_alone_is_judged_by_the_whole_engine_and_one_beside_it_by_a_lane() -> None:
     line = Line()
     line.judging.start()
-    line.part(1, 99)
-    while not line.engine.judged:
-        threading.Event().wait(0.001)
+    line.hold(1)
     line.part(2, 20)  # while the first is held
     assert [o.look.trigger for o in line.outcomes(1)] == [2]
     line.part(3, 30)
@@ -124,6 +133,7 @@ def test_a_part_that_had_to_wait_takes_a_lane_though_nothing_else_waits() -> Non
     for number, arrived_at_ns in ((1, 0), (2, 0), (3, FAR_NS)):  # the second came before the first was done
         line.part(number, 10 * number, arrived_at_ns)
         assert [o.look.trigger for o in line.outcomes(1)] == [number]
+        line.rests()
     line.end()
     assert line.deaths == []
     assert line.engine.judged == [("whole", 10), ("lane", 20), ("whole", 30)]
@@ -132,16 +142,16 @@ def test_a_part_that_had_to_wait_takes_a_lane_though_nothing_else_waits() -> Non
 def test_a_part_that_comes_before_the_engine_has_rested_as_long_as_it_worked_takes_a_lane() -> None:
     line = Line()
     line.judging.start()
-    line.part(1, 99)
-    while not line.engine.judged:
-        threading.Event().wait(0.001)
+    line.hold(1)
     held_until_ns = time.monotonic_ns() + 50_000_000
     while time.monotonic_ns() < held_until_ns:
         threading.Event().wait(0.001)
     line.engine.let_go.set()
     assert [o.look.trigger for o in line.outcomes(1)] == [1]
+    line.rests()
     line.part(2, 20, held_until_ns + 40_000_000)
     assert [o.look.trigger for o in line.outcomes(1)] == [2]
+    line.rests()
     line.part(3, 30, FAR_NS)
     assert [o.look.trigger for o in line.outcomes(1)] == [3]
     line.end()
@@ -176,9 +186,7 @@ def test_lanes_and_the_whole_engine_are_each_looked_after_while_no_part_comes() 
 def test_one_lane_that_hangs_is_a_stall_though_the_other_goes_on() -> None:
     line = Line()
     line.judging.start()
-    line.part(1, 99)
-    while not line.engine.judged:
-        threading.Event().wait(0.001)
+    line.hold(1)
     line.part(2, 10)
     line.outcomes(1)
     busy_ns = max(line.progress.engine_busy_since_ns)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,22 @@ def test_a_system_without_a_limit_for_fixed_priorities_is_refused(
     with pytest.raises(UserError, match="fifo_priority"):
         realtime.take_priority(5)
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_threads_that_give_way_do_so_for_as_long_and_one_that_ended_meanwhile_is_no_matter() -> None:
+    begun, end = threading.Barrier(3), threading.Event()
+
+    def wait() -> None:
+        begun.wait()
+        end.wait()
+
+    beside, ends = threading.Thread(target=wait), threading.Thread(target=begun.wait)
+    beside.start()
+    ends.start()
+    with realtime.giving_way():
+        begun.wait()
+        ends.join()
+        assert [os.sched_getscheduler(thread) for thread in (0, beside.native_id or 0)] == [os.SCHED_BATCH] * 2
+    assert [os.sched_getscheduler(thread) for thread in (0, beside.native_id or 0)] == [os.SCHED_OTHER] * 2
+    end.set()
+    beside.join()

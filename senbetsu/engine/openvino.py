@@ -7,6 +7,7 @@ than any batch on all cores: benchmarks/streams.py.
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,11 @@ class CompiledGraph:
         if streams > 1:
             # Compiled once a stream. Several streams of one compiled model have threads of their own, so that each part is
             # handed over and back, which wakes a thread twice; the only stream of a model with one thread computes where it
-            # is called. Pinned, they would all be on the first core.
+            # is called. Pinned, they would all be on the first core. A compilation takes one core: all take theirs at a time.
             share = max(1, (threads or cores_to_use()) // streams)
             own = {**properties, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": share, "ENABLE_CPU_PINNING": False}
-            compiled_each = (core.compile_model(model, "CPU", own) for _ in range(streams))
+            with ThreadPoolExecutor(cores_to_use()) as pool:
+                compiled_each = list(pool.map(lambda _: core.compile_model(model, "CPU", own), range(streams)))
             self.streams = tuple(Stream(each.create_infer_request(), input_size) for each in compiled_each)
         # One look-up on the hot path: how many parts -> which captured size.
         self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]

@@ -2,8 +2,9 @@
 
     python -m benchmarks.start
 
-A start is the whole process: interpreter, imports, artefacts, a compilation of the graph and one more a core, sockets, first heartbeat. In turns
-with it, what an interpreter takes that imports torch and nothing else: the daemon does without where OpenVINO judges.
+A start is the whole process: interpreter, imports, artefacts, a compilation of the graph and one more a core, sockets, first
+heartbeat. In turns with it, what an interpreter takes that imports torch and nothing else: the daemon does without where
+OpenVINO judges.
 The profile is of random numbers, in the shapes of a real one.
 """
 

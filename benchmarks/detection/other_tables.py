@@ -82,13 +82,17 @@ def fusions_rows(_: Run) -> list[str]:
 
 
 def speed_rows(_: Run) -> list[str]:
-    """One picture, ours and theirs, on one CPU and on another."""
+    """One picture, ours and theirs, on three CPUs."""
     return [
         *speed_of(result("speed_peers")),
         "",
         "On a CPU with AMX:",
         "",
         *speed_of(result("speed_peers_amx")),
+        "",
+        "On a CPU without bf16, where both sides compute in fp32:",
+        "",
+        *speed_of(result("speed_peers_avx2")),
     ]
 
 

@@ -1,10 +1,12 @@
-"""Quantiles of how long batches take, against numpy's over all that was seen."""
+"""How long batches take: against a sort of all that was seen, and against what it promises of the next one."""
 
-import numpy as np
+import math
+from fractions import Fraction
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.run_times import KEPT, REFRESH, RunTimes, UntilPublished
+from daemon.run_times import KEPT, REFRESH, RunTimes, UntilPublished, rank_within
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=3 * KEPT))
@@ -13,8 +15,17 @@ def test_the_quantile_is_that_of_the_last_batches(durations: list[int]) -> None:
     for duration in durations:
         times.observe(2, duration)
     known = len(durations) if len(durations) <= REFRESH else (len(durations) - 1) // REFRESH * REFRESH + 1
-    last = durations[:known][-KEPT:]
-    assert times.p99_ns(2) == np.quantile(last, 0.99, method="higher")
+    last = sorted(durations[:known][-KEPT:])
+    assert times.p99_ns(2) == last[min(len(last), math.ceil(Fraction(995, 1000) * (len(last) + 1))) - 1]
+
+
+@given(st.integers(1, 10_000))
+def test_the_rank_is_the_least_that_the_next_one_stays_within_995_times_of_1000(n: int) -> None:
+    rank = rank_within(n)
+    if n < 199:
+        assert rank == n
+    else:
+        assert Fraction(rank - 1, n + 1) < Fraction(995, 1000) <= Fraction(rank, n + 1)
 
 
 def test_a_count_is_padded_to_a_captured_size_and_an_unknown_size_lasts_as_long_as_the_smaller_one() -> None:
@@ -27,7 +38,7 @@ def test_a_count_is_padded_to_a_captured_size_and_an_unknown_size_lasts_as_long_
 
 def test_one_hiccup_in_many_does_not_make_the_engine_slow() -> None:
     times = RunTimes((1,))
-    for number in range(KEPT):
+    for number in range(KEPT + REFRESH):
         times.observe(1, 10**9 if number == 50 else 10)
     assert times.p99_ns(1) == 10
 

@@ -77,9 +77,9 @@ UNDER_LOAD = """
 `bench`: parts at an even rate, so many per cent of what the daemon carried just before, and three times as many. *Stable*:
 every part was looked at in time; *degrading*: 99 of 100 were; *failing*: fewer. What is not looked at is rejected as OVERLOAD or
 DEADLINE, in time. What it carries is measured with a client that sends some triggers at a time and gives way; evenly spaced,
-each wakes client and daemon by itself, on the cores that judge. Where the daemon has the priority, at an overload, a subscriber on the same PC hears late. While fp32 was
-measured something else took the cores at times: one part alone in the engine took several times as long at p99 as at p50
-(below), and those figures are as coarse as that.
+each wakes client and daemon by itself, on the cores that judge. Where the daemon has the priority, at an overload, a
+subscriber on the same PC hears late. While fp32 was measured one part alone in the engine took several times as long at p99 as
+at p50 (below); those figures are as coarse as that.
 
 ![Trigger to result against load, by tier](realtime_load.png)
 """
@@ -158,11 +158,17 @@ def asked(command: str, figures: Figures) -> str:
     return f"{command} --set realtime.fifo_priority={priority}" if priority else command
 
 
+def device(figures: Figures) -> str:
+    """What was measured on, and in what."""
+    return f"{figures['conditions']['device']}, {figures['conditions']['precision']}"
+
+
 def steady(figures: Figures) -> str:
     """Parts at an even rate."""
     load, before, after = figures["load"], figures["one_part_before"], figures["one_part_after"]
     return (
-        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`{asked('bench --rate 100', figures)}`): "
+        f"- **{load['rate_hz']:.0f} parts/s, evenly spaced, {figures['conditions']['seconds_each']:.0f} s** (`{asked('bench --rate 100', figures)}`; "
+        f"{device(figures)}): "
         f"trigger to result at a subscriber p50 {load['p50_ms']:.1f}, p99 {load['p99_ms']:.1f}, at most {load['max_ms']:.0f} ms; "
         f"{load['without_result']} of {load['parts']} without a result. One part in the engine alone, before and after: p99 "
         f"{before['p99_ms']:.1f} and {after['p99_ms']:.1f} ms: {figures['p99_to_engine_p99_ratio']:.2f} times (bar: 2)."
@@ -174,7 +180,7 @@ def overload(figures: Figures) -> str:
     load, seconds = figures["load"], figures["conditions"]["seconds_each"]
     return (
         f"- **Three times what it carries** ({figures['daemon_parts_per_s']:.0f} parts/s; "
-        f"`{asked(f'bench --overload --seconds {seconds:.0f}', figures)}`): {load['without_result']} of {load['parts']} triggers without a result; "
+        f"`{asked(f'bench --overload --seconds {seconds:.0f}', figures)}`; {device(figures)}): {load['without_result']} of {load['parts']} triggers without a result; "
         f"{LOAD['judged_share'](load):.0%} judged, their p99 at the daemon {load['daemon_p99_ms']:.0f} of {figures['deadline_ms']:.0f} ms, "
         f"{load['p99_ms']:.0f} ms at an ordinary subscriber on the same PC; "
         f"its memory grew by {load['resident_growth_mib']:.2f} MiB after the first {load['settled_s']:.0f} s."
@@ -187,7 +193,7 @@ def carried(figures: Figures) -> str:
     most, seconds = figures["loads"][-1], figures["conditions"]["seconds_each"]
     command = asked("bench" if seconds == QUICK_S else f"bench --seconds {seconds:.0f}", figures)
     return (
-        f"- **Parts a second** (`{command}`; {figures['conditions']['device']}, {figures['conditions']['precision']}): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
+        f"- **Parts a second** (`{command}`; {device(figures)}): {daemon:.0f}; a bare loop on each core, which has neither sockets nor a client that shares "
         f"the cores, {bare['parts_per_s']:.0f}: {figures['daemon_to_bare_ratio']:.2f} of it (bar: .95). One bare loop that judges one "
         f"part after the other on all cores: {1e3 / alone['p50_ms']:.0f}, p50 {alone['p50_ms']:.1f} and p99 {alone['p99_ms']:.1f} ms "
         f"each. At {most['load']:.0f} times that for {seconds:.0f} s: p99 "

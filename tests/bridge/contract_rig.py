@@ -23,6 +23,7 @@ class Rig:
     items: int = 1
     allow_simulated: bool = False
     hardware_trigger: bool = False
+    deadline_ms: int = 100
     now_ns: int = 10**12
     epoch: int = EPOCH
     seq: int = 0
@@ -36,8 +37,9 @@ class Rig:
     def __post_init__(self) -> None:
         expected = frozenset((camera, item) for camera in self.cameras for item in range(self.items))
         settings = GateSettings(
-            "gate1", expected, self.items, 100 * MS, self.allow_simulated, 1, 500 * MS, 1000 * MS, self.hardware_trigger
-        )
+            "gate1", expected, self.items, self.deadline_ms * MS, self.allow_simulated, 1, 500 * MS, 1000 * MS,
+            self.hardware_trigger,
+        )  # fmt: skip
         self.beats = itertools.count(1)
         self.runs = itertools.count(7)
         self.plc_heartbeat = 0

@@ -33,47 +33,52 @@ CAPACITY_S = 10.0
 
 
 def measure(config: Config, folder: Path, size: tuple[int, int], seconds: float) -> dict[str, Any]:
-    """All figures. The bare loop and the daemon take turns, so that whatever else this PC does falls on both."""
+    """All figures. The bare loop and the daemon take turns, so that whatever else this PC does falls on both.
+
+    While the bare loop runs there is no daemon: an idle one looks after its engine, which takes some of the cores' time.
+    """
     pictures = pattern_pictures(*size)
     bar = _bar(2 * ROUNDS + len(LOADS) + 3)
     judge = load_judge(config, for_line=True)
     outstanding = _outstanding(judge)
-    with running_line(folder, config, size, buffer_frames=outstanding) as line:
-        before = one_by_one(judge, pictures, seconds)
+    before = one_by_one(judge, pictures, seconds)
+    bar.update()
+    bare, daemon = [], []
+    for _ in range(ROUNDS):
+        bare.append(run_batches(judge, pictures, seconds))
         bar.update()
-        bare, daemon = [], []
-        for _ in range(ROUNDS):
-            bare.append(run_batches(judge, pictures, seconds))
-            bar.update()
+        with running_line(folder, config, size, buffer_frames=outstanding) as line:
             daemon.append(line.client.closed_loop(outstanding, seconds))
-            bar.update()
-        capacity = float(np.median(daemon))
-        loads: list[Load] = []
+            stages = line.stages()
+        bar.update()
+    capacity = float(np.median(daemon))
+    loads: list[Load] = []
+    with running_line(folder, config, size, buffer_frames=outstanding) as line:
         for load in (*LOADS, OVERLOAD):
             loads.append(line.client.open_loop(load * capacity, seconds, DEADLINE_MS))
             bar.update()
-        after = one_by_one(judge, pictures, seconds)
-        bar.update()
-        bar.close()
-        return {
-            "daemon_to_bare_ratio": round(float(np.median(np.array(daemon) / np.array(bare))), 3),
-            "bare": {
-                "parts_per_s": round(float(np.median(bare)), 1),
-                "one_part_before": asdict(before),
-                "one_part_after": asdict(after),
-            },
-            "daemon": {
-                "parts_per_s": round(capacity, 1), "rounds": [round(some, 1) for some in daemon],
-                "start_to_ready_s": line.ready_s, "mean_stage_ms": line.stages(),
-            },
-            "deadline_ms": DEADLINE_MS,
-            "loads": [
-                {"load": load, **asdict(result), "tier": tier(result)}
-                for load, result in zip((*LOADS, OVERLOAD), loads, strict=True)
-            ],
-            "carries": carries(loads[:-1]),
-            "conditions": _conditions(config, judge, size, seconds),
-        }  # fmt: skip
+    after = one_by_one(judge, pictures, seconds)
+    bar.update()
+    bar.close()
+    return {
+        "daemon_to_bare_ratio": round(float(np.median(np.array(daemon) / np.array(bare))), 3),
+        "bare": {
+            "parts_per_s": round(float(np.median(bare)), 1),
+            "one_part_before": asdict(before),
+            "one_part_after": asdict(after),
+        },
+        "daemon": {
+            "parts_per_s": round(capacity, 1), "rounds": [round(some, 1) for some in daemon],
+            "start_to_ready_s": line.ready_s, "mean_stage_ms": stages,
+        },
+        "deadline_ms": DEADLINE_MS,
+        "loads": [
+            {"load": load, **asdict(result), "tier": tier(result)}
+            for load, result in zip((*LOADS, OVERLOAD), loads, strict=True)
+        ],
+        "carries": carries(loads[:-1]),
+        "conditions": _conditions(config, judge, size, seconds),
+    }  # fmt: skip
 
 
 def measure_rate(config: Config, folder: Path, size: tuple[int, int], seconds: float, rate_hz: float) -> dict[str, Any]:

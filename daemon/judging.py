@@ -186,14 +186,15 @@ class Judging:
         self._outbox.settle(Outcome(waiting.look, reason, time.monotonic_ns(), frame.frame_id, frame.exposed_at_ns))
 
     def _check(self, loaded: Loaded, lane: int) -> None:
-        """While no part comes: the known picture must still get its known score, from the lane and from the whole engine."""
+        """While no part comes: the known picture must still get its known score, from each lane and, seen to by the first of
+        them, from the whole engine."""
         engine = loaded.judge.engine
         own = engine.lanes[lane]
         started_ns = self._progress.engine_busy_since_ns[lane] = time.monotonic_ns()
         self._check_score(loaded, own)
         # Where all parts were given up for an engine that was slow for a while, this is how it is seen to be quick again.
         loaded.speed.observe(1, time.monotonic_ns() - started_ns)
-        if own is not engine:
+        if own is not engine and lane == 0:
             with self._lock:
                 free = self._busy == 0
                 self._busy += free  # so that a part that comes meanwhile is judged by a lane

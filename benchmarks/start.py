@@ -6,6 +6,9 @@ A start is the whole process: interpreter, imports, artefacts, a compilation of 
 heartbeat. In turns with it, what an interpreter takes that imports torch and nothing else: the daemon does without where
 OpenVINO judges.
 The profile is of random numbers, in the shapes of a real one.
+
+A PC of more cores compiles more graphs, with more cores to do it on. As many as the most that the daemon takes, on the cores of
+this PC, are the most that a start can be burdened with.
 """
 
 import subprocess
@@ -20,9 +23,16 @@ from bench.__main__ import artifacts_to_use
 from bench.line import running_line
 from benchmarks.conditions import resident_mib, save
 from senbetsu.config import Config, EngineSection
+from senbetsu.engine.load import MOST_STREAMS
 
-STARTS = 10
+STARTS, STARTS_WITH_MOST_LANES = 10, 3
 FRAME = (1024, 1024)
+AS_ON_MORE_CORES = (
+    sys.executable, "-P", "-c",
+    "import runpy; import senbetsu.engine.openvino as engine; "
+    f"engine.cores_to_use = lambda: {MOST_STREAMS}; runpy.run_module('daemon', run_name='__main__')",
+)  # fmt: skip
+"""The daemon, made to believe that it has so many."""
 
 
 def import_s(module: str) -> float:
@@ -35,6 +45,7 @@ def import_s(module: str) -> float:
 def main() -> None:
     """Measure and save."""
     ready, torch, resident = [], [], []
+    ready_with_most, resident_with_most = [], []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         settings = Config(engine=EngineSection(device="cpu"), artifacts=folder / "none")
@@ -46,6 +57,10 @@ def main() -> None:
                     ready.append(line.ready_s)
                     resident.append(resident_mib(line.client.pid))
             torch.append(import_s("torch"))
+        for _ in range(STARTS_WITH_MOST_LANES):
+            with running_line(folder, settings, FRAME, program=AS_ON_MORE_CORES) as line:
+                ready_with_most.append(line.ready_s)
+                resident_with_most.append(resident_mib(line.client.pid))
     save(
         "start",
         {
@@ -55,6 +70,10 @@ def main() -> None:
             },
             "resident_mib": round(float(np.median(resident))),
             "import_torch_s": round(float(np.median(torch[1:])), 2),
+            "with_most_lanes": {
+                "lanes": MOST_STREAMS, "ready_s": round(float(np.median(ready_with_most)), 2),
+                "resident_mib": round(float(np.median(resident_with_most))),
+            },
         },
     )  # fmt: skip
 

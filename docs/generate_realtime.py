@@ -208,11 +208,12 @@ def carried(figures: Figures) -> str:
 
 def started(figures: Figures) -> str:
     """From nothing to the first heartbeat."""
-    ready = figures["ready_s"]
+    ready, most = figures["ready_s"], figures["with_most_lanes"]
     return (
         f"- **Start to READY** (`benchmarks/start.py`, {figures['starts']} starts, converted graph in the cache): "
         f"{ready['median']:.1f} s ({ready['least']:.1f} to {ready['most']:.1f}; bar: 5), with {figures['resident_mib']} MiB resident then. "
-        f"Importing torch, which the daemon does without where OpenVINO judges, takes {figures['import_torch_s']:.1f} s by itself here. "
+        f"With the {most['lanes']} lanes of a PC with as many cores, but on the cores of this one: {most['ready_s']:.1f} s, "
+        f"{most['resident_mib']} MiB. Importing torch, which the daemon does without where OpenVINO judges, takes {figures['import_torch_s']:.1f} s by itself here. "
         f"{where(figures)}"
     )
 

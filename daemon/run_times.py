@@ -1,9 +1,8 @@
 """How long a batch takes, measured as it goes: what the next one of its size stays within, 99 times of 100 or more.
 
-Of n durations that may as well have come in any other order, the next is at most the k-th smallest with a probability of
-k / (n + 1): the rank of conformal prediction (Vovk, Gammerman, Shafer 2005), not that of the sample's own quantile, which
-more than 1 % go beyond. At an overload every part is judged at the last moment, so that with 99 % the p99 of the parts would
-be the deadline itself; 99.5 % leave it something to spare.
+That is the rank of split conformal prediction (senbetsu.conformal), not that of the sample's own quantile, which more than 1 %
+go beyond. At an overload every part is judged at the last moment, so that with 99 % the p99 of the parts would be the
+deadline itself; 99.5 % leave it something to spare.
 
 Memory and time are constant: the durations of a size lie in a ring, and the quantile is found anew every few batches.
 """
@@ -11,14 +10,13 @@ Memory and time are constant: the durations of a size lie in a ring, and the qua
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from senbetsu.conformal import rank_for_rate
+
 KEPT = 400
-"""Then the rank is the second largest's: one hiccup does not make an engine slow."""
+"""Once so many were seen, the rank is the second largest's, and one hiccup makes no engine slow; before, the largest's."""
 REFRESH = 8
-
-
-def rank_within(n: int) -> int:
-    """Which of n durations, from the smallest, the next one stays within 995 times of 1000. Of fewer than 199: the largest."""
-    return min(n, -(-995 * (n + 1) // 1000))
+BEYOND = 0.005
+"""So often, at most, a batch takes longer; of fewer than 199 no duration supports that, and the largest has to do."""
 
 
 class RunTimes:
@@ -42,7 +40,7 @@ class RunTimes:
         self._seen[index] = seen + 1
         if seen < REFRESH or seen % REFRESH == 0:
             known = sorted(self._rings[index][: seen + 1])
-            self._p99_ns[index] = known[rank_within(len(known)) - 1]
+            self._p99_ns[index] = known[min(len(known), rank_for_rate(len(known), BEYOND)) - 1]
 
     def p99_ns(self, count: int) -> int:
         """What the next batch of so many parts stays within, 99 times of 100 or more; 0 where none was seen."""

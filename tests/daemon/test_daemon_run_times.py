@@ -1,4 +1,4 @@
-"""How long batches take: against a sort of all that was seen, and against what it promises of the next one."""
+"""How long batches take, against a sort of all that was seen."""
 
 import math
 from fractions import Fraction
@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.run_times import KEPT, REFRESH, RunTimes, UntilPublished, rank_within
+from daemon.run_times import KEPT, REFRESH, RunTimes, UntilPublished
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=3 * KEPT))
@@ -17,15 +17,6 @@ def test_the_quantile_is_that_of_the_last_batches(durations: list[int]) -> None:
     known = len(durations) if len(durations) <= REFRESH else (len(durations) - 1) // REFRESH * REFRESH + 1
     last = sorted(durations[:known][-KEPT:])
     assert times.p99_ns(2) == last[min(len(last), math.ceil(Fraction(995, 1000) * (len(last) + 1))) - 1]
-
-
-@given(st.integers(1, 10_000))
-def test_the_rank_is_the_least_that_the_next_one_stays_within_995_times_of_1000(n: int) -> None:
-    rank = rank_within(n)
-    if n < 199:
-        assert rank == n
-    else:
-        assert Fraction(rank - 1, n + 1) < Fraction(995, 1000) <= Fraction(rank, n + 1)
 
 
 def test_a_count_is_padded_to_a_captured_size_and_an_unknown_size_lasts_as_long_as_the_smaller_one() -> None:

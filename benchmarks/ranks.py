@@ -54,14 +54,18 @@ class Variant:
 VARIANTS = {
     "as it stands": Variant(),
     "with the map of block 2, 28 x 28": Variant(blocks=(2, 3, 4, 5, 6)),
-    "maps of blocks 4, 5, 6": Variant(blocks=(4, 5, 6)),
-    "maps of blocks 4, 6": Variant(blocks=(4, 6)),
+    **{
+        f"maps of blocks {', '.join(map(str, blocks))}": Variant(blocks=blocks)
+        for blocks in ((4, 5, 6), (3, 5, 6), (3, 4, 6), (3, 4, 5), (4, 6), (3, 6), (4, 5))
+    },
     "whole of rank 128": Variant(whole=128),
     "windows of rank 256": Variant(windows=256),
     "windows of rank 128": Variant(windows=128),
     "96 directions of a place": Variant(directions=96),
     "64 directions of a place": Variant(directions=64),
     "96 directions of the context": Variant(context=96),
+    "windows of rank 256, 128 directions of the context": Variant(windows=256, context=128),
+    "whole of rank 128, windows of rank 256, 96 directions of the context": Variant(whole=128, windows=256, context=96),
     "places' regression of rank 96": Variant(regression=96),
     "places' regression of rank 32": Variant(regression=32),
 }

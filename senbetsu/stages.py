@@ -4,6 +4,7 @@ Cameras and OpenCV give BGR, networks are trained on RGB. The order of the chann
 read the picture, so that it costs nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -117,7 +118,7 @@ def take_bgr(stages: Stages, input_size: int) -> None:
         expected, first = _watched(stages, picture)
         for convolution in first:
             convolution.weight.copy_(convolution.weight.flip(1).clone())
-        if first and _agree(stages(picture.flip(1)), expected):
+        if first and agree(stages(picture.flip(1)), expected):
             return
         # Something else than these convolutions looks at the picture as well.
         for convolution in first:
@@ -144,7 +145,8 @@ def _watched(stages: Stages, picture: Tensor) -> tuple[list[Tensor], list[nn.Con
     return maps, first
 
 
-def _agree(found: list[Tensor], expected: list[Tensor]) -> bool:
+def agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Whether these are the same, but for rounding in float32."""
     return all(
         float((a - b).abs().max()) <= 1e-3 * max(float(b.abs().max()), 1e-12)
         for a, b in zip(found, expected, strict=True)

@@ -5,6 +5,7 @@ backbone was tuned, or where a network of timm cannot be taken apart into stages
 """
 
 import copy
+from collections.abc import Iterable
 
 from torch import Tensor, from_numpy, nn
 
@@ -34,7 +35,7 @@ class TwoFold(nn.Module):
         super().__init__()
         other = with_tuned(stages, tuned)
         self.frozen = stages
-        self._steps = stages.steps() or []
+        self._steps = nn.ModuleList(stages.steps() or [])
         self._shared = _first_changed(self._steps, tuned, stages)
         if self._shared == 0:
             self.tuned: nn.Module = other
@@ -67,7 +68,7 @@ class TwoFold(nn.Module):
         return self.frozen.chosen(maps), self.frozen.chosen(tuned)
 
 
-def _first_changed(steps: list[nn.Module], tuned: Tuned, stages: Stages) -> int:
+def _first_changed(steps: Iterable[nn.Module], tuned: Tuned, stages: Stages) -> int:
     """The first step that holds a tuned tensor; 0 also where a tuned tensor is in none of them."""
     names = {id(tensor): name for name, tensor in [*stages.named_parameters(), *stages.named_buffers()]}
     changed: list[int] = []

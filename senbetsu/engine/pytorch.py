@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
+from senbetsu.folding import fold_batch_norms
 from senbetsu.scoring import OUTPUTS
 from senbetsu.scoring_network import ScoringNetwork
 
@@ -129,8 +130,11 @@ class TorchEngine:
         self.device = torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
         if threads and where.type == "cpu":
             torch.set_num_threads(threads)
+        picture = torch.randint(0, 256, (1, input_size, input_size, 3), dtype=torch.uint8)
+        with torch.no_grad():
+            fold_batch_norms(network.eval(), lambda: network.features(picture))
         network.features.use(DTYPES[precision])
-        shared = network.eval().to(where), [torch.from_numpy(constant).to(where) for constant in constants]
+        shared = network.to(where), [torch.from_numpy(constant).to(where) for constant in constants]
         self._own, *others = (
             TorchLane(*shared, input_size, where, self.batch_sizes) for _ in range(1 + (streams if streams > 1 else 0))
         )

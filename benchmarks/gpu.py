@@ -22,11 +22,12 @@ from benchmarks.conditions import save
 from benchmarks.graph_cost import random_constants
 from senbetsu.backbone import Backbone, find_backbone
 from senbetsu.config import ModelSection
-from senbetsu.engine.load import STREAMS_ON_CUDA
 from senbetsu.engine.pytorch import TorchEngine, TorchLane
 from senbetsu.scoring import scoring_network
 from senbetsu.scoring_network import ScoringNetwork
 
+STREAMS = 2
+"""No frame is made small here, so that two keep a GPU busy."""
 ROUNDS, SECONDS = 5, 2.0
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BAR_RATIO, BAR_PARTS_PER_S = 0.9, 30_000
@@ -70,7 +71,7 @@ def compare(
     if inductor:
         network = cast(ScoringNetwork, torch.compile(network, dynamic=False))
     engine = TorchEngine(
-        network, random_constants(backbone), backbone.input_size, precision, device, 0, (batch,), STREAMS_ON_CUDA
+        network, random_constants(backbone), backbone.input_size, precision, device, 0, (batch,), STREAMS
     )
     lanes = [lane for lane in engine.lanes if isinstance(lane, TorchLane)]
     for lane in lanes:

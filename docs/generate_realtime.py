@@ -24,8 +24,9 @@ On a CPU the daemon judges as many parts at the same time as there are cores (`e
 load chooses: a part that finds the engine at rest, for as long as it last worked, has the graph that runs on all cores, and
 takes least time; one that had to wait, or comes sooner or beside others, is taken by one of the streams. All give the same
 scores. There are no batches then: parts that wait in line one by one leave it sooner than in a batch that all of them wait for,
-and no batch is padded. One core (and `streams = 1`) judges batches, and so does a GPU: two at the same time, so that one is
-filled and uploaded while the other is computed.
+and no batch is padded. One core (and `streams = 1`) judges batches, and so does a GPU: one for every two cores at the same time
+(2 to 8), so that some are filled and uploaded while others are computed. Making a frame of 1024 x 1024 pixels small takes
+{shrink_ms:.2f} ms (`benchmarks/fit.py`, on two cores), and a GPU would wait for it. On a GPU none of this was measured yet.
 
 Where all cores are busy, a thread that is woken waits for one, and what it then takes is missing elsewhere. So a stream's thread
 shrinks its part's frame, computes it (each has a compiled graph of its own; those that share one hand each part to a thread of
@@ -244,8 +245,9 @@ def pages() -> dict[Path, str]:
     """The page."""
     measured = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json")}
     realtime = measured["realtime"]
+    shrink_ms = measured["fit"]["frames"]["1024x1024"]["fit"]["p50_ms"]
     parts = [
-        HEAD, *streams(measured["streams"]), SHRINKING, *shrinking(measured["fit"]), SOFT.format(**realtime), *means(realtime),
+        HEAD.format(shrink_ms=shrink_ms), *streams(measured["streams"]), SHRINKING, *shrinking(measured["fit"]), SOFT.format(**realtime), *means(realtime),
         LEFT_OUT, UNDER_LOAD, *LOAD["table"](LOAD["runs"]()), BARS,
     ]  # fmt: skip
     # `bench` runs of before parts were judged side by side say nothing about it.

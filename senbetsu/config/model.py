@@ -44,7 +44,7 @@ class EngineSection(Section):
     """CPU threads; 0: all cores."""
     streams: Annotated[int, Field(ge=0, le=1024)] = 0
     """On the line: with openvino, parts judged at the same time, each on its share of the cores; 0: one a core, at most 16.
-    On CUDA, batches under way at the same time; 0: two, which is the most."""
+    On CUDA, batches under way at the same time; 0: one for every two cores, 2 to 8."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 8
     """Most parts in one batch; openvino's streams have none. Padded to 1, 2, 4, 8, ... up to this."""
 

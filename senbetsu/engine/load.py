@@ -13,8 +13,10 @@ from senbetsu.scoring import Scorer, scoring_network
 
 MOST_STREAMS = 16
 """Unless the config names more: each takes a thread that shares Python's lock with the others."""
-STREAMS_ON_CUDA = 2
-"""While the batch of one is computed, that of the other is filled and uploaded."""
+MOST_STREAMS_ON_CUDA = 8
+"""Unless the config names more. Each makes its own batch's frames small, which takes longer than a GPU takes for the part
+(benchmarks/fit.py): so there is one for every two cores, and at least two, so that one batch is filled while another is
+computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,13 @@ def batch_sizes_up_to(max_batch: int) -> tuple[int, ...]:
 
 def streams_of(section: EngineSection, choice: EngineChoice) -> int:
     """How many parts, on CUDA batches, the line's engine judges at the same time."""
-    if choice.kind == "torch":
-        return 1 if choice.device == "cpu" else min(section.streams or STREAMS_ON_CUDA, STREAMS_ON_CUDA)
+    if choice.kind == "torch" and choice.device == "cpu":
+        return 1
     from senbetsu.engine.openvino import cores_to_use
 
     cores = min(cores_to_use(), section.threads) if section.threads else cores_to_use()
+    if choice.kind == "torch":
+        return section.streams or min(max(cores // 2, 2), MOST_STREAMS_ON_CUDA)
     return min(section.streams or MOST_STREAMS, cores)
 
 

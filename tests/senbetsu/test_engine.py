@@ -143,11 +143,13 @@ def test_there_are_as_many_streams_as_cores_unless_the_config_says_otherwise(mon
     assert streams_of(EngineSection(streams=9), OPENVINO) == 6
     assert streams_of(EngineSection(threads=4), OPENVINO) == 4
     assert streams_of(EngineSection(), TORCH) == 1
-    assert streams_of(EngineSection(), CUDA) == 2
+    assert streams_of(EngineSection(), CUDA) == 3
+    assert streams_of(EngineSection(threads=2), CUDA) == 2
     assert streams_of(EngineSection(streams=1), CUDA) == 1
-    assert streams_of(EngineSection(streams=9), CUDA) == 2
+    assert streams_of(EngineSection(streams=9), CUDA) == 9
     monkeypatch.setattr("senbetsu.engine.openvino.cores_to_use", lambda: 64)
     assert streams_of(EngineSection(), OPENVINO) == 16
+    assert streams_of(EngineSection(), CUDA) == 8
 
 
 @pytest.mark.parametrize("which", ScorerConstants._fields)

@@ -6,7 +6,7 @@ its values cost nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypedDict
 
@@ -72,6 +72,18 @@ def time_of(run: Callable[[], object]) -> float:
     return float(np.median(times)) * 1e3
 
 
+def in_turns(graphs: Mapping[str, CompiledGraph], batch: int) -> dict[str, NDArray[np.float64]]:
+    """Medians of BLOCKS blocks of calls of each, milliseconds, block by block in turns."""
+    for graph in graphs.values():
+        graph.inputs[:] = np.random.default_rng(0).integers(0, 256, graph.inputs.shape, np.uint8)
+        time_of(partial(graph.run, batch))
+    blocks: dict[str, list[float]] = {name: [] for name in graphs}
+    for _ in range(BLOCKS):
+        for name, graph in graphs.items():
+            blocks[name].append(time_of(partial(graph.run, batch)))
+    return {name: np.array(times) for name, times in blocks.items()}
+
+
 def compare(backbone: Backbone, constants: ScorerConstants, precision: str, batch: int, threads: int = 0) -> Cost:
     """Alternating blocks; on all cores, or on so many threads."""
     networks: dict[str, tuple[MakesNetwork, tuple[NDArray[np.float32], ...]]] = {
@@ -80,15 +92,9 @@ def compare(backbone: Backbone, constants: ScorerConstants, precision: str, batc
     graphs = {
         name: CompiledGraph(net, c, backbone, precision, threads, (batch,)) for name, (net, c) in networks.items()
     }
-    for graph in graphs.values():
-        graph.inputs[:] = np.random.default_rng(0).integers(0, 256, graph.inputs.shape, np.uint8)
-        time_of(partial(graph.run, batch))
-    blocks: dict[str, list[float]] = {name: [] for name in graphs}
-    for _ in range(BLOCKS):
-        for name, graph in graphs.items():
-            blocks[name].append(time_of(partial(graph.run, batch)))
+    blocks = in_turns(graphs, batch)
     medians = {name: round(float(np.median(times)), 3) for name, times in blocks.items()}
-    ratios = np.array(blocks["whole_ms"]) / np.array(blocks["bare_ms"])
+    ratios = blocks["whole_ms"] / blocks["bare_ms"]
     return {
         "bare_ms": medians["bare_ms"],
         "whole_ms": medians["whole_ms"],

@@ -2,7 +2,8 @@
 
 AUROC and recall of the novelty gauge alone, which is all that these numbers touch, on the sets of benchmarks/detection
 (DIR as there): `whole` learns from all training normals, `held out` leaves the calibration's parts out. One seed, scores of
-the numpy reference on fp32 features. The cost is the whole graph's time over the bare backbone's (see graph_cost.py).
+the numpy reference on fp32 features. The cost (`--cost`) is the whole graph's time over that of the bare backbone as it
+stands, of all variants in turns (see graph_cost.py).
 
 A variant differs from what stands in the code by what its name says; "places' regression of rank k" cuts the map from
 context to places down to its k leading directions, in the metric that the distance is measured in. Every variant is kept in
@@ -11,7 +12,7 @@ benchmarks/results/ranks.json as soon as it is done; called again, the script go
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +32,11 @@ from benchmarks.detection.parts import load_parts
 from senbetsu.backbone import WHEEL_STAGES, WHEELS, Backbone, find_backbone
 from senbetsu.config import ModelSection, TrainSection
 from senbetsu.embedding import WHOLE_RANK, WINDOWS_RANK
-from senbetsu.engine.openvino import cpu_has_bf16
+from senbetsu.engine.openvino import CompiledGraph, cpu_has_bf16
 from senbetsu.places import CONTEXT_RANK, RANK, PlaceFrame, PlaceMoments, Places, fit_places
+from senbetsu.scoring import scoring_network
 
+BARE = "bare backbone"
 SETS = ("magnetic_tile", "cookies", "elpv")
 CHANNELS = {2: 40, **dict(zip(WHEEL_STAGES, WHEELS["efficientnet_lite0"].channels, strict=True))}
 """Of EfficientNet-Lite0's maps, by block."""
@@ -101,6 +104,11 @@ def ranks_of(variant: Variant) -> Iterator[None]:
         yield
 
 
+def with_blocks(lite: Backbone, variant: Variant) -> Backbone:
+    """The backbone whose maps the variant measures."""
+    return replace(lite, stages=variant.blocks, channels=tuple(CHANNELS[block] for block in variant.blocks))
+
+
 def found_on(data: Path, name: str, backbone: Backbone) -> dict[str, Any]:
     """AUROC and recall of one set."""
     parts = load_parts(data, name, backbone)
@@ -129,11 +137,21 @@ def found_on(data: Path, name: str, backbone: Backbone) -> dict[str, Any]:
     return figures
 
 
-def cost_of(backbone: Backbone) -> dict[str, float]:
-    """Whole graph over bare backbone, with the ranks as they are patched."""
+def costs_of(variants: Iterable[str], lite: Backbone) -> dict[str, dict[str, float]]:
+    """Of each the whole graph's time over that of the bare backbone as it stands; all of them in turns, in one run."""
     precision = "bf16" if cpu_has_bf16() else "fp32"
-    constants = graph_cost.random_constants(backbone)
-    return {f"{precision}, batch {b}": graph_cost.compare(backbone, constants, precision, b)["ratio"] for b in (1, 8)}
+    costs: dict[str, dict[str, float]] = {name: {} for name in variants}
+    for batch in (1, 8):
+        graphs = {BARE: CompiledGraph(graph_cost.BareBackbone, (), lite, precision, 0, (batch,))}
+        for name in costs:
+            backbone = with_blocks(lite, VARIANTS[name])
+            with ranks_of(VARIANTS[name]):
+                constants = tuple(graph_cost.random_constants(backbone))
+            graphs[name] = CompiledGraph(scoring_network, constants, backbone, precision, 0, (batch,))
+        blocks = graph_cost.in_turns(graphs, batch)
+        for name, cost in costs.items():
+            cost[f"{precision}, batch {batch}"] = round(float(np.median(blocks[name]) / np.median(blocks[BARE])), 3)
+    return costs
 
 
 def main() -> None:
@@ -149,15 +167,15 @@ def main() -> None:
     lite = find_backbone(ModelSection())
     for name in given.variants:
         variant, row = VARIANTS[name], rows.setdefault(name, {})
-        backbone = replace(lite, stages=variant.blocks, channels=tuple(CHANNELS[block] for block in variant.blocks))
         with ranks_of(variant):
             for one in given.sets:
                 if one not in row:
-                    row[one] = found_on(given.data, one, backbone)
+                    row[one] = found_on(given.data, one, with_blocks(lite, variant))
                     save("ranks", {"variants": rows})
-            if given.cost and variant.regression is None:  # cutting the regression makes no product smaller here
-                row["graph_over_bare"] = cost_of(backbone)
-                save("ranks", {"variants": rows})
+    if given.cost:  # cutting the regression makes no product smaller here
+        for name, cost in costs_of((name for name in rows if VARIANTS[name].regression is None), lite).items():
+            rows[name]["graph_over_bare"] = cost
+        save("ranks", {"variants": rows})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.detection.bars import Run
-from benchmarks.readme import result
+from benchmarks.readme import conditions, result
 
 SETS = {"cookies": "cookies", "magnetic_tile": "magnetic tiles", "elpv": "solar cells (ELPV, p = 1)"}
 
@@ -79,6 +79,22 @@ def fusions_rows(_: Run) -> list[str]:
             cells += [f"{some[way]['found_informed']:.3f}"]
         rows.append(f"| {way} | {' | '.join(cells)} |")
     return rows
+
+
+def ranks_rows(_: Run) -> list[str]:
+    """Fewer maps, and fewer directions."""
+    settings = {"whole": "all training normals", "held out": "calibration parts left out"}
+    rows = [
+        f"| variant | {' | '.join(f'{SETS[name]}: AUROC, {said}' for name in SETS for said in settings.values())} "
+        f"| {' | '.join(f'{SETS[name]}: found as calibrated' for name in SETS)} | graph over bare backbone, batch 1 / 8 |",
+        "|---" * (2 + len(SETS) * (1 + len(settings))) + "|",
+    ]
+    for variant, row in result("ranks")["variants"].items():
+        areas = [f"{row[name][setting]['auroc']:.4f}" for name in SETS for setting in settings]
+        found = [f"{row[name]['held out']['found_as_calibrated']:.3f}" for name in SETS]
+        cost = " / ".join(f"{ratio:.2f}" for ratio in row.get("graph_over_bare", {}).values())
+        rows.append(f"| {variant} | {' | '.join([*areas, *found, cost])} |")
+    return [*rows, "", conditions(result("ranks"))]
 
 
 def speed_rows(_: Run) -> list[str]:

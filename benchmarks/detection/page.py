@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.detection.bars import Run, chosen, values
 from benchmarks.detection.figures import ALL, paired_interval
-from benchmarks.detection.other_tables import SETS, centroids_rows, fusions_rows, speed_rows, teacher_rows
+from benchmarks.detection.other_tables import SETS, centroids_rows, fusions_rows, ranks_rows, speed_rows, teacher_rows
 from benchmarks.readme import ROOT, conditions, result
 from senbetsu.drawing import COLOURS, LINE_COLOUR
 from senbetsu.files import write_atomically
@@ -206,7 +206,7 @@ def conditions_of(document: Run) -> str:
 BLOCKS: dict[str, Callable[[Run], list[str]]] = {
     "bars": bars_rows, "normals": normals_rows, "kinds": kinds_rows, "seen": seen_rows, "unseen": unseen_rows,
     "few": few_rows, "counted": counted_rows, "centroids": centroids_rows, "teacher": teacher_rows, "fusions": fusions_rows,
-    "speed": speed_rows,
+    "ranks": ranks_rows, "speed": speed_rows,
     "conditions": lambda document: [conditions_of(document)],
 }  # fmt: skip
 

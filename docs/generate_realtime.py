@@ -247,8 +247,8 @@ def pages() -> dict[Path, str]:
     realtime = measured["realtime"]
     shrink_ms = measured["fit"]["frames"]["1024x1024"]["fit"]["p50_ms"]
     parts = [
-        HEAD.format(shrink_ms=shrink_ms), *streams(measured["streams"]), SHRINKING, *shrinking(measured["fit"]), SOFT.format(**realtime), *means(realtime),
-        LEFT_OUT, UNDER_LOAD, *LOAD["table"](LOAD["runs"]()), BARS,
+        HEAD.format(shrink_ms=shrink_ms), *streams(measured["streams"]), SHRINKING, *shrinking(measured["fit"]),
+        SOFT.format(**realtime), *means(realtime), LEFT_OUT, UNDER_LOAD, *LOAD["table"](LOAD["runs"]()), BARS,
     ]  # fmt: skip
     # `bench` runs of before parts were judged side by side say nothing about it.
     for name, told in (

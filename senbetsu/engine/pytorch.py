@@ -130,7 +130,8 @@ class TorchEngine:
         self.device = torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
         if threads and where.type == "cpu":
             torch.set_num_threads(threads)
-        picture = torch.randint(0, 256, (1, input_size, input_size, 3), dtype=torch.uint8)
+        noise = torch.Generator().manual_seed(0)
+        picture = torch.randint(0, 256, (1, input_size, input_size, 3), dtype=torch.uint8, generator=noise)
         with torch.no_grad():
             fold_batch_norms(network.eval(), lambda: network.features(picture))
         network.features.use(DTYPES[precision])

@@ -27,7 +27,7 @@ from senbetsu.scoring import scoring_network
 from senbetsu.scoring_network import ScoringNetwork
 
 STREAMS = 2
-"""No frame is made small here, so that two keep a GPU busy."""
+"""One batch is uploaded while the other is computed; no frame is made small here, which more would be for."""
 ROUNDS, SECONDS = 5, 2.0
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BAR_RATIO, BAR_PARTS_PER_S = 0.9, 30_000

@@ -26,7 +26,7 @@ takes least time; one that had to wait, or comes sooner or beside others, is tak
 scores. There are no batches then: parts that wait in line one by one leave it sooner than in a batch that all of them wait for,
 and no batch is padded. One core (and `streams = 1`) judges batches, and so does a GPU: one for every two cores at the same time
 (2 to 8), so that some are filled and uploaded while others are computed. Making a frame of 1024 x 1024 pixels small takes
-{shrink_ms:.2f} ms (`benchmarks/fit.py`, on two cores), and a GPU would wait for it. On a GPU none of this was measured yet.
+{shrink_ms:.2f} ms (`benchmarks/fit.py`, on two cores), which a GPU may well have to wait for; on a GPU none of this was measured yet.
 
 Where all cores are busy, a thread that is woken waits for one, and what it then takes is missing elsewhere. So a stream's thread
 shrinks its part's frame, computes it (each has a compiled graph of its own; those that share one hand each part to a thread of

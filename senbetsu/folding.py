@@ -28,8 +28,7 @@ def fold_batch_norms(network: nn.Module, run: Run) -> int:
         how many were folded: all that were found, or none where the outputs would be others, since something else reads
         what a convolution gives.
     """
-    expected = [output.clone() for output in run()]
-    pairs = _pairs(network, run)
+    expected, pairs = _watched(network, run)
     undo = [_fold(network, convolution, norm) for convolution, norm in pairs]
     if agree(run(), expected):
         return len(pairs)
@@ -38,8 +37,8 @@ def fold_batch_norms(network: nn.Module, run: Run) -> int:
     return 0
 
 
-def _pairs(network: nn.Module, run: Run) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the normalisations that their outputs went into, where both are in one such pair only."""
+def _watched(network: nn.Module, run: Run) -> tuple[list[Tensor], list[tuple[nn.Conv2d, nn.BatchNorm2d]]]:
+    """The outputs; and convolutions with the normalisations that theirs went into, where both are in one such pair only."""
     given: list[tuple[Tensor, nn.Conv2d]] = []  # kept, so that no other tensor takes the place of one
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
@@ -52,15 +51,15 @@ def _pairs(network: nn.Module, run: Run) -> list[tuple[nn.Conv2d, nn.BatchNorm2d
             pairs.extend((convolution, module) for output, convolution in given if output is inputs[0])
 
     modules = list(network.modules())
-    hooks = [module.register_forward_hook(gave) for module in modules if isinstance(module, nn.Conv2d)]
-    hooks += [module.register_forward_pre_hook(takes) for module in modules if isinstance(module, nn.BatchNorm2d)]
+    hooks = [module.register_forward_hook(gave) for module in modules]
+    hooks += [module.register_forward_pre_hook(takes) for module in modules]
     try:
-        run()
+        outputs = [output.clone() for output in run()]
     finally:
         for hook in hooks:
             hook.remove()
     times = Counter(id(module) for pair in pairs for module in pair)
-    return [pair for pair in pairs if all(times[id(module)] == 1 for module in pair)]
+    return outputs, [pair for pair in pairs if all(times[id(module)] == 1 for module in pair)]
 
 
 def _fold(network: nn.Module, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Callable[[], None]:

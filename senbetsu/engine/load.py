@@ -14,9 +14,8 @@ from senbetsu.scoring import Scorer, scoring_network
 MOST_STREAMS = 16
 """Unless the config names more: each takes a thread that shares Python's lock with the others."""
 MOST_STREAMS_ON_CUDA = 8
-"""Unless the config names more. Each makes its own batch's frames small, which takes longer than a GPU takes for the part
-(benchmarks/fit.py): so there is one for every two cores, and at least two, so that one batch is filled while another is
-computed."""
+"""Unless the config names more. Each makes its own batch's frames small, on a core, which a GPU may well have to wait for: so
+there is one for every two cores, and at least two, so that one batch is filled while another is computed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class TorchEngine:
             torch.set_num_threads(threads)
         noise = torch.Generator().manual_seed(0)
         picture = torch.randint(0, 256, (1, input_size, input_size, 3), dtype=torch.uint8, generator=noise)
-        with torch.no_grad():
+        with torch.no_grad():  # on the CPU, where float32 is not rounded to TF32
             fold_batch_norms(network.eval(), lambda: network.features(picture))
         network.features.use(DTYPES[precision])
         shared = network.to(where), [torch.from_numpy(constant).to(where) for constant in constants]

@@ -3,15 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
+from networks import lite0, resnet18
 from torch import Tensor, nn
 
-from senbetsu.backbone import find_backbone
-from senbetsu.backbone_network import load_backbone
-from senbetsu.config import ModelSection
 from senbetsu.folding import fold_batch_norms
-from senbetsu.stages import Stages, timm_network
 from senbetsu.tuned import Tuned
 from senbetsu.two_fold import TwoFold
 
@@ -34,17 +30,6 @@ def trained(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def lite0() -> Stages:
-    return load_backbone(find_backbone(ModelSection(input_size=128)))
-
-
-def resnet18() -> nn.Module:
-    """Whose activations and shortcuts change tensors in place."""
-    torch.manual_seed(0)
-    state = timm.create_model("resnet18", pretrained=False).state_dict()
-    return trained(Stages(timm_network("resnet18", state, 128), (1, 2, 3, 4)))
-
-
 class TwoOutputs(nn.Module):
     """Both versions' maps as one list."""
 
@@ -61,8 +46,7 @@ class TwoOutputs(nn.Module):
 
 def layers(*some: nn.Module) -> nn.Module:
     torch.manual_seed(0)
-    network = trained(nn.Sequential(*some))
-    return OneOutput(network)
+    return OneOutput(trained(nn.Sequential(*some)))
 
 
 class OneOutput(nn.Module):
@@ -78,10 +62,10 @@ class OneOutput(nn.Module):
     ("make", "count"),
     [
         (lite0, 48),
-        (resnet18, 20),
+        (lambda: trained(resnet18()), 20),
         (lambda: TwoOutputs("network.blocks.6."), 51),
         (lambda: TwoOutputs("network."), 96),
-        (lambda: layers(nn.Conv2d(3, 8, 3, groups=1, bias=True), nn.BatchNorm2d(8), nn.ReLU(inplace=True)), 1),
+        (lambda: layers(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True)), 1),
         (lambda: layers(nn.Conv2d(3, 6, 5, 2, 2, groups=3, bias=False), nn.BatchNorm2d(6, affine=False)), 1),
     ],
 )  # fmt: skip

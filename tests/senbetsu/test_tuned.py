@@ -4,25 +4,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from networks import lite0, resnet18
 
-from senbetsu.backbone import find_backbone
-from senbetsu.backbone_network import load_backbone
-from senbetsu.config import ModelSection
 from senbetsu.stages import Stages, timm_network
 from senbetsu.tuned import Tuned
 from senbetsu.two_fold import TwoFold, with_tuned
 
 PICTURE = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-
-
-def lite0() -> Stages:
-    return load_backbone(find_backbone(ModelSection(input_size=128)))
-
-
-def resnet18() -> Stages:
-    torch.manual_seed(0)
-    state = timm.create_model("resnet18", pretrained=False).state_dict()
-    return Stages(timm_network("resnet18", state, 128), (1, 2, 3, 4)).eval()
 
 
 def without_steps() -> Stages:

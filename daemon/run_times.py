@@ -4,9 +4,11 @@ That is the rank of split conformal prediction (senbetsu.conformal), not that of
 go beyond. At an overload every part is judged at the last moment, so that with 99 % the p99 of the parts would be the
 deadline itself; 99.5 % leave it something to spare.
 
-Memory and time are constant: the durations of a size lie in a ring, and the quantile is found anew every few batches.
+Memory is constant: the durations of a size lie in a ring, and once more in order, where the quantile is read off.
 """
 
+import threading
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,13 +16,14 @@ from senbetsu.conformal import rank_for_rate
 
 KEPT = 400
 """Once so many were seen, the rank is the second largest's, and one hiccup makes no engine slow; before, the largest's."""
-REFRESH = 8
 BEYOND = 0.005
 """So often, at most, a batch takes longer; of fewer than 199 no duration supports that, and the largest has to do."""
+_PLACES = tuple(min(n, rank_for_rate(n, BEYOND)) - 1 for n in range(KEPT + 1))
+"""Of the quantile among n durations in order."""
 
 
 class RunTimes:
-    """Durations by captured batch size. A size that never ran is taken to last as long as the next smaller one that did."""
+    """Durations by captured batch size, thread-safe. A size that never ran lasts as long as the next smaller one that did."""
 
     def __init__(self, batch_sizes: Sequence[int]) -> None:
         self._sizes = tuple(sorted(batch_sizes))
@@ -29,18 +32,22 @@ class RunTimes:
             for count in range(self._sizes[-1] + 1)
         ]
         self._rings = [[0] * KEPT for _ in self._sizes]
+        self._ordered: list[list[int]] = [[] for _ in self._sizes]
         self._seen = [0] * len(self._sizes)
         self._p99_ns = [0] * len(self._sizes)
+        self._lock = threading.Lock()
 
     def observe(self, count: int, duration_ns: int) -> None:
         """A batch of `count` parts took so long, from the copy of its frames to its scores."""
         index = self._index_of[count]
-        seen = self._seen[index]
-        self._rings[index][seen % KEPT] = duration_ns
-        self._seen[index] = seen + 1
-        if seen < REFRESH or seen % REFRESH == 0:
-            known = sorted(self._rings[index][: seen + 1])
-            self._p99_ns[index] = known[min(len(known), rank_for_rate(len(known), BEYOND)) - 1]
+        with self._lock:
+            ring, ordered, slot = self._rings[index], self._ordered[index], self._seen[index] % KEPT
+            if self._seen[index] >= KEPT:
+                del ordered[bisect_left(ordered, ring[slot])]
+            insort(ordered, duration_ns)
+            ring[slot] = duration_ns
+            self._seen[index] += 1
+            self._p99_ns[index] = ordered[_PLACES[len(ordered)]]
 
     def p99_ns(self, count: int) -> int:
         """What the next batch of so many parts stays within, 99 times of 100 or more; 0 where none was seen."""

@@ -159,8 +159,8 @@ class Daemon:
         while not self._stopping and self._progress.fatal is None:
             wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
             left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
-            poller.poll(0 if requests_wait else left_ms)
-            self._wake.clear()
+            if (self._wake.fd, zmq.POLLIN) in poller.poll(0 if requests_wait else left_ms):
+                self._wake.clear()
             requests_wait = self._requests.answer_some()
             self._change_recipe()
             now_ns = time.monotonic_ns()
@@ -184,8 +184,9 @@ class Daemon:
         self._drift.see(outcome)
 
     def _settle_overdue(self, now_ns: int) -> None:
-        silent = self._progress.silent_cameras(now_ns)
-        for look in self._book.overdue(now_ns - OVERDUE_GRACE_NS):
+        overdue = self._book.overdue(now_ns - OVERDUE_GRACE_NS)
+        silent = self._progress.silent_cameras(now_ns) if overdue else ()
+        for look in overdue:
             reason = Reason.DEADLINE
             if self._book.awaits_frame(look):
                 # A capture thread that hangs in its driver cannot say so itself.

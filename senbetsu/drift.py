@@ -80,6 +80,8 @@ class Expected:
     """Logarithm of the evidence that ends an alarm of level or shape."""
     urns: NDArray[np.float64]
     """(D, B) balls that an urn of drift begins with, k in all."""
+    means: NDArray[np.float64]
+    """(D, 2) by which evidence is averaged over the urns of level, and over those of shape."""
     strengths: NDArray[np.float64]
     """(D,) what a good part tells on average against each urn, in nats."""
     first_shape: int
@@ -101,6 +103,7 @@ class Expected:
         shape = [np.exp(sign * s * spread) for s in SPREAD_STEPS for sign in (1, -1)]
         urns = [c * tilt * (c.sum() / (c @ tilt)) for tilt in (*level, *shape)]
         urns += [c / 2 + one * c.sum() / 2 for one in np.eye(len(c))]
+        of_level = np.arange(len(urns)) < len(level)
         lengths = window * 2 ** np.arange(LENGTHS)
         share = len(TESTS) * false_alarm_parts
         limits = share * LENGTHS / lengths
@@ -110,6 +113,7 @@ class Expected:
             np.maximum(limits * (1 + len(OF_SCORES) * (1 / limits).sum()), LEAST_LIMIT),
             math.log(share),
             np.array(urns),
+            np.column_stack([of_level / of_level.sum(), ~of_level / (~of_level).sum()]),
             np.log(c / np.array(urns)) @ c / c.sum(),
             len(level),
             middles,
@@ -198,17 +202,21 @@ class DriftDetector:
         np.minimum(self._evidence, MOST_EVIDENCE, out=self._evidence)
         self._counts[:, j] += 1
         self._in_windows += 1
-        of_level = self._evidence[:, : expected.first_shape].mean(1)
-        of_shape = self._evidence[:, expected.first_shape :].mean(1)
+        evidence = self._evidence @ expected.means
+        beyond = evidence >= expected.limits[:, None]
         ends_window = self._in_windows % expected.window == 0
-        for test, evidence in zip(OF_SCORES, (of_level, of_shape), strict=True):
-            beyond = evidence >= expected.limits
-            if ends_window or beyond.any():
-                self.p_values[test] = min(1.0, len(evidence) / float(evidence.max()))
-            if beyond.any() and test not in self.alarms:
-                self._raise(test, int(np.argmax(beyond)))
+        if ends_window or beyond.any():
+            self._tell(evidence, beyond, ends_window=ends_window)
         if ends_window:
             self._end_windows()
+
+    def _tell(self, evidence: NDArray[np.float64], beyond: NDArray[np.bool_], *, ends_window: bool) -> None:
+        """(H, 2) of each length's running window, of level and of shape; and where it is an alarm."""
+        for test, of_lengths, are_beyond in zip(OF_SCORES, evidence.T, beyond.T, strict=True):
+            if ends_window or are_beyond.any():
+                self.p_values[test] = min(1.0, len(of_lengths) / float(of_lengths.max()))
+            if are_beyond.any() and test not in self.alarms:
+                self._raise(test, int(np.argmax(are_beyond)))
 
     def _raise(self, test: Test, h: int) -> None:
         """By the window of this length, the shortest of those that tell."""

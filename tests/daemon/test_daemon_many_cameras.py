@@ -1,4 +1,7 @@
-"""Eight cameras of unlike rate before one engine: batches are shared, every frame has its result, nobody is starved."""
+"""Eight cameras of unlike rate before one engine: batches are shared, every frame has its result, nobody is starved.
+
+Deadlines are so long that all who wait are judged in time; with short ones a camera that is too fast starves the others.
+"""
 
 from collections import Counter
 from pathlib import Path

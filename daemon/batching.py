@@ -6,16 +6,20 @@ and an engine that is idle never waits.
 
     close at   min(first arrival + wait, min_i deadline_i - p99(n + 1))
 
-When more comes than the engine can do, parts at the head of the queue come so near their deadline that their result would be
+Each camera has a line of its own, and a batch is filled from them in turn, the oldest of each (round robin, Nagle, RFC 970):
+a camera that sends more than its share of the engine makes its own parts wait, and nobody else's.
+
+When more comes than the engine can do, parts at the head of a line come so near their deadline that their result would be
 late. They are given up, each by name, for the sake of those behind them, and a batch is no larger than what its most urgent
 part can wait for: so those that are judged are judged in time, however many there are. Where none of those that wait could
-be judged in time, the newest is tried all the same, and the others are given up for it alone: the engine may have become
-quicker than it was measured to be, and only a part that is tried can show it.
+be judged in time, the newest of whose turn it is is tried all the same, and the others are given up for it alone: the engine
+may have become quicker than it was measured to be, and only a part that is tried can show it.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
 class Waiting(Protocol):
@@ -34,14 +38,19 @@ class Speed(Protocol):
     def p99_ns(self, count: int) -> int: ...
 
 
-class Split(NamedTuple):
-    """Indices into what waits, each ascending; together they are its first so many."""
+W = TypeVar("W", bound=Waiting)
 
-    batch: list[int]
-    expired: list[int]
+
+class Split(NamedTuple, Generic[W]):
+    """Those of each line are in its order."""
+
+    batch: list[W]
+    expired: list[W]
     """The deadline has passed."""
-    hopeless: list[int]
-    """It would have passed before the result; they are given up for those behind them, or all but the newest for the newest."""
+    hopeless: list[W]
+    """It would have passed before the result; they are given up for those behind them, or all but one for that one."""
+    taken: list[int]
+    """How many of each line they are together: its first so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +60,39 @@ class BatchPolicy:
     max_batch: int
     wait_ns: int
 
-    def close_at_ns(self, waiting: Sequence[Waiting], speed: Speed) -> int:
-        """When a batch of these (not none, oldest first) is closed; at once (0) if it is full or nothing may wait."""
-        if self.wait_ns == 0 or len(waiting) >= self.max_batch:
+    def close_at_ns(self, lines: Sequence[Sequence[W]], speed: Speed) -> int:
+        """When a batch of these (not none, each line oldest first) is closed; at once (0) if it is full or none may wait."""
+        count = sum(map(len, lines))
+        if self.wait_ns == 0 or count >= self.max_batch:
             return 0
-        company_until_ns = waiting[0].arrived_at_ns + self.wait_ns
-        slack_until_ns = min(part.deadline_ns for part in waiting) - speed.p99_ns(len(waiting) + 1)
+        company_until_ns = min(line[0].arrived_at_ns for line in lines if line) + self.wait_ns
+        slack_until_ns = min(part.deadline_ns for line in lines for part in line) - speed.p99_ns(count + 1)
         return min(company_until_ns, slack_until_ns)
 
-    def split(self, waiting: Sequence[Waiting], now_ns: int, speed: Speed) -> Split:
-        """Who is judged now, and who no longer can be."""
-        batch: list[int] = []
-        expired: list[int] = []
-        hopeless: list[int] = []
+    def split(self, lines: Sequence[Sequence[W]], now_ns: int, speed: Speed) -> Split[W]:
+        """Who is judged now, and who no longer can be. The lines are in the order of their turns, each oldest first."""
+        split: Split[W] = Split([], [], [], [0] * len(lines))
+        batch, expired, hopeless, taken = split
         alone_ns = now_ns + speed.p99_ns(1)
         earliest_ns = 0
-        for index, part in enumerate(waiting):
-            if part.deadline_ns <= now_ns:
-                expired.append(index)
-            elif part.deadline_ns < alone_ns:
-                hopeless.append(index)
-            else:
-                earliest_ns = part.deadline_ns if not batch else min(earliest_ns, part.deadline_ns)
-                if len(batch) == self.max_batch or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
+        turns = deque(range(len(lines)))
+        while turns:
+            turn = turns.popleft()
+            line = lines[turn]
+            while taken[turn] < len(line):
+                part = line[taken[turn]]
+                if part.deadline_ns >= alone_ns and part.deadline_ns > now_ns:
+                    earliest_ns = min(earliest_ns, part.deadline_ns) if batch else part.deadline_ns
+                    if len(batch) == self.max_batch or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
+                        return split
+                    batch.append(part)
+                    taken[turn] += 1
+                    turns.append(turn)
                     break
-                batch.append(index)
+                (expired if part.deadline_ns <= now_ns else hopeless).append(part)
+                taken[turn] += 1
         if not batch and hopeless:
-            batch.append(hopeless.pop())
-        return Split(batch, expired, hopeless)
+            tried = next(part for line in lines for part in reversed(line) if part.deadline_ns > now_ns)
+            hopeless.remove(tried)
+            batch.append(tried)
+        return split

@@ -9,7 +9,6 @@ A part is judged by the recipe that was active at its trigger. While the recipe 
 both engines are here, and a batch is judged by one after the other.
 """
 
-import itertools
 import logging
 import math
 import threading
@@ -127,7 +126,8 @@ class Judging:
             self._settle(waiting, Reason.OVERLOAD)
 
     def _judge_all(self, batch: Sequence[WaitingFrame], lane: int, alone: bool) -> None:
-        for judged_by, some in itertools.groupby(batch, lambda waiting: waiting.look.judged_by):
+        for judged_by in dict.fromkeys(waiting.look.judged_by for waiting in batch):
+            some = [waiting for waiting in batch if waiting.look.judged_by is judged_by]
             loaded = self._loaded.get(judged_by)
             if loaded is None:
                 for waiting in some:  # settled before its frame's turn came, or its recipe would still be here
@@ -136,7 +136,7 @@ class Judging:
             engine = loaded.judge.engine
             judges_by = engine if alone else engine.lanes[lane]
             started_ns = time.monotonic_ns()
-            if fitted := self._fit(judges_by, list(some)):
+            if fitted := self._fit(judges_by, some):
                 self._judge(loaded, judges_by, fitted, lane)
                 loaded.speed.observe(len(fitted), time.monotonic_ns() - started_ns)
 

@@ -16,6 +16,8 @@ from senbetsu.requests import TriggerRequest
 from senbetsu.states import State
 from senbetsu.verdict import Reason
 
+LEAST_NS = 1_000
+"""Is left, for the daemon, of a deadline that has passed: it counts every trigger."""
 STALL_NS = 50_000_000
 """A bridge that has not looked around for longer may have let a trigger wait for as long."""
 
@@ -290,7 +292,7 @@ class GateContract:
         part = self._open(write.trigger, write.part_id, came_ns, came_ns + deadline_ns, now_ns)
         return [TriggerRequest(
             gate=self.settings.name, run=self._run.number, trigger=part.trigger, part_id=part.part_id or None,
-            deadline_ms=deadline_ns / 1e6, recipe=part.recipe or None,
+            deadline_ms=max(LEAST_NS, part.deadline_ns - now_ns) / 1e6, recipe=part.recipe or None,
         )]  # fmt: skip
 
     def _came_ns(self, now_ns: int) -> int:

@@ -25,6 +25,8 @@ log = logging.getLogger("daemon")
 
 POLL_NS = 2_000_000
 """With a hardware trigger, between two looks at what the PLC has announced."""
+WAY_NS = 2_000_000
+"""For the trigger's way here and the result's back: the bridge's clock runs from when the PLC's word reached it."""
 
 
 class Capture(threading.Thread):
@@ -40,8 +42,10 @@ class Capture(threading.Thread):
         outbox: Outbox,
         progress: Progress,
         metrics: Metrics,
+        engine_ns: Callable[[], int],
         on_death: Callable[[str, BaseException], None],
     ) -> None:
+        """`engine_ns`: what a part takes, now, from its frame to its published result."""
         super().__init__(name=f"capture-{section.name}", daemon=True)
         self.section = section
         self.ended = threading.Event()
@@ -50,6 +54,7 @@ class Capture(threading.Thread):
         """With a hardware trigger: why its frames and triggers can no longer be joined, until a new run."""
         self._camera = camera
         self._delivery = Delivery(camera, section, book, frames, outbox, progress, metrics)
+        self._engine_ns = engine_ns
         self._on_death = on_death
         self._orders: queue.SimpleQueue[Looks | None] = queue.SimpleQueue()
         self._put_back: Looks | None = None
@@ -111,12 +116,13 @@ class Capture(threading.Thread):
 
     def _serve(self, looks: Looks) -> None:
         look = looks[0]
-        if time.monotonic_ns() >= look.deadline_ns:
+        frame_by_ns = self._frame_by_ns(look)
+        if time.monotonic_ns() >= frame_by_ns:
             # The camera is behind. A frame taken now would be too late, and would make the next part late as well.
             self._delivery.settle(looks, Reason.NO_FRAME)
             return
         try:
-            frame = self._camera.grab(look.triggered_at_ns, look.deadline_ns)
+            frame = self._camera.grab(look.triggered_at_ns, frame_by_ns)
         except CameraFault as fault:
             self._delivery.has_fault(fault)
             self._delivery.settle(looks, Reason.CAMERA_FAULT)
@@ -127,6 +133,14 @@ class Capture(threading.Thread):
             self._delivery.settle(looks, Reason.NO_FRAME)
             return
         self._delivery.hand_on(self._newest_triggered_before(frame, looks), frame)
+
+    def _frame_by_ns(self, look: Look) -> int:
+        """A frame that comes later cannot be judged in time, and whoever waits for the result is told so before its deadline.
+
+        An engine that was slow for a while is still given half of the time, or nothing could show it to be quick again.
+        """
+        most_ns = (look.deadline_ns - look.triggered_at_ns) // 2
+        return look.deadline_ns - min(self._engine_ns() + WAY_NS, most_ns)
 
     def _newest_triggered_before(self, frame: Frame, looks: Looks) -> Looks:
         """Whose frame it is: a freely running camera's shows the last part that was triggered before it was exposed.

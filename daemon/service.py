@@ -96,7 +96,7 @@ class Daemon:
         self._captures = {
             section.name: Capture(
                 camera, section, config.gate(section.gate), self._book, self._frames, self._outbox, self._progress,
-                self.metrics, self._died,
+                self.metrics, self._judging.alone_ns, self._died,
             )
             for section, camera in zip(config.cameras, cameras, strict=True)
         }  # fmt: skip

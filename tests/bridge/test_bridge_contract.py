@@ -118,6 +118,30 @@ def test_a_part_passes_only_when_all_its_looks_passed_in_time() -> None:
     assert rig.slot(trigger).good_items == 0
 
 
+def test_a_look_without_a_frame_is_told_by_its_name_when_it_comes_before_the_deadline() -> None:
+    rig = Rig(cameras=("cam1", "cam2")).start()
+    trigger = rig.part()
+    rig.judge(trigger, Reason.OK, camera="cam1")
+    rig.wait_ms(95)
+    rig.judge(trigger, Reason.NO_FRAME, camera="cam2")
+    assert rig.verdict(trigger) == "NO_FRAME"
+
+
+def test_the_daemon_has_only_what_is_left_of_a_deadline() -> None:
+    rig = Rig().start()
+    rig.contract.look(rig.now_ns)
+    rig.now_ns += 80_000_000  # the bridge was stopped for so long
+    rig.part()
+    assert [request.deadline_ms for request in rig.sent] == [20.0]
+    rig = Rig().start()
+    rig.contract.look(rig.now_ns)
+    rig.now_ns += 120_000_000
+    late = rig.part()
+    assert [0 < request.deadline_ms < 0.01 for request in rig.sent] == [True]
+    rig.wait_ms(1)
+    assert rig.verdict(late) == "DEADLINE"
+
+
 def test_rule_4_at_the_trigger_the_slot_is_emptied_and_takes_the_new_number() -> None:
     rig = Rig().start()
     first = rig.part()

@@ -1,5 +1,6 @@
 """Which part a frame belongs to: a freely running camera's frame shows the newest part triggered before its exposure."""
 
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.verdict import Reason
 
 FAR_NS = 1 << 62
+ENGINE_NS = 30_000_000
 
 
 class ScriptedCamera:
@@ -34,9 +36,11 @@ class ScriptedCamera:
         self._skips_before = skips_before
         self._frames = 0
         self.on_end: Callable[[], None] = lambda: None
+        self.waits: Callable[[int], None] = lambda until_ns: None
 
     def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
         step = next(self._script)
+        self.waits(until_ns)
         if isinstance(step, EndOfFrames):
             self.on_end()
         if isinstance(step, Exception):
@@ -65,6 +69,7 @@ def run() -> Callable[..., Any]:
         due_ns: int = FAR_NS,
         skips_before: tuple[int, ...] = (),
         free_run: bool = False,
+        waits: Callable[[int], None] = lambda until_ns: None,
     ) -> Any:
         """Order a frame for a part at each trigger time, let the thread work, and tell what became of whom."""
         book = Book(None)
@@ -77,9 +82,11 @@ def run() -> Callable[..., Any]:
         camera = ScriptedCamera(script, exposes, skips_before)
         capture = Capture(
             camera, section, GateSection(name="gate1"), book, frames, outbox,
-            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda _, error: deaths.append(error),
+            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda: ENGINE_NS,
+            lambda _, error: deaths.append(error),
         )  # fmt: skip
         camera.on_end = capture.stop if free_run else camera.on_end
+        camera.waits = waits
         looks: list[Look] = []
         for number, triggered_at_ns in enumerate(triggers):
             looks += book.announce("gate1", ["cam1"], number, None, triggered_at_ns, due_ns)
@@ -137,6 +144,18 @@ def test_a_part_whose_deadline_passed_before_its_turn_takes_no_frame(run: Any) -
     done = run([], [1, 2], exposes=True, due_ns=5)
     assert done.judged == {}
     assert done.settled == {0: Reason.NO_FRAME, 1: Reason.NO_FRAME}
+
+
+@pytest.mark.parametrize(("due_ms", "most_ms"), [(100, 68), (40, 20)])
+def test_who_waits_for_the_result_is_told_of_a_missing_frame_before_the_deadline(
+    run: Any, due_ms: int, most_ms: int
+) -> None:
+    """So long before it as the engine and the way take, but after half of the time at the earliest."""
+    waited_until_ns: list[int] = []
+    now_ns = time.monotonic_ns() + 3_600_000_000_000
+    done = run([None], [now_ns], exposes=True, due_ns=now_ns + due_ms * 1_000_000, waits=waited_until_ns.append)
+    assert done.settled == {0: Reason.NO_FRAME}
+    assert waited_until_ns == [now_ns + most_ms * 1_000_000]
 
 
 def test_a_camera_that_crashes_ends_the_thread_and_says_so(run: Any) -> None:
@@ -206,7 +225,7 @@ def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, i
 
     capture = Capture(
         Free([], False, ()), section, GateSection(name="gate1"), book, frames, outbox,
-        Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda name, error: None,
+        Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda: ENGINE_NS, lambda name, error: None,
     )  # fmt: skip
     capture.run()
     frames.close()

@@ -15,6 +15,7 @@ from daemon.capture import Capture
 from daemon.outcome import Outbox, Outcome
 from daemon.progress import Progress
 from daemon.queue import FrameQueue
+from daemon.run_times import RunTimes
 from senbetsu.camera import open_camera
 from senbetsu.config import CameraSection, GateSection
 from senbetsu.metrics import DAEMON_METRICS, Metrics
@@ -55,11 +56,13 @@ class Line:
         self.deaths: list[BaseException] = []
         self.capture = Capture(
             self.camera, self.section, GateSection(name="gate1"), self.book, self.frames, self.outbox,
-            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda _, error: self.deaths.append(error),
+            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda: 0,
+            lambda _, error: self.deaths.append(error),
         )  # fmt: skip
         self.capture.start()
         self.trigger = 0
         self._reasons: dict[int, Reason] = {}
+        self._waiting: set[int | None] = set()
 
     def pulse(self) -> None:
         self.pulses += 1
@@ -80,7 +83,10 @@ class Line:
             self._reasons |= {o.look.trigger: o.reason for o in self.outcomes if o.look.trigger is not None}
             if trigger in self._reasons:
                 return self._reasons[trigger]
-            if trigger in [waiting.look.trigger for waiting in list(self.frames._waiting)]:
+            taken = self.frames.take(0, RunTimes((1, 64)))
+            assert taken is not None
+            self._waiting |= {waiting.look.trigger for waiting in taken.batch}
+            if trigger in self._waiting:
                 return None
             time.sleep(0.002)
         raise AssertionError(f"nothing became of trigger {trigger}: {self.deaths}")

@@ -70,6 +70,7 @@ class Shots:
             self._belt = Belt(belt.width, belt.height, belt.difference, belt.least_area, background, belt.within)
         self._due_s = self._heard_s = clock()
         self._told = False
+        self._trouble: str | None = None
 
     def next(self, where: str) -> list[NDArray[np.uint8] | None]:
         """The pictures of the next frame's parts, (H, W) or (H, W, 3) uint8; None for one that is not whole.
@@ -86,9 +87,18 @@ class Shots:
                 return [None]
             if self._belt is None:
                 return list(cut(frame.image, self._section.regions))
-            parts = self._belt.add(frame.image, frame.frame_id, frame.exposed_at_ns)
+            try:
+                parts = self._belt.add(frame.image, frame.frame_id, frame.exposed_at_ns)
+            except UserError as error:
+                raise UserError(f"camera {self._section.name}: {error}; {where}; the same command goes on") from error
+            self._say_trouble(self._belt.trouble)
             if parts:
                 return [part.image for part in parts]
+
+    def _say_trouble(self, why: str | None) -> None:
+        if why is not None and self._trouble is None:
+            log.info("camera %s sees no part on the belt: %s", self._section.name, why)
+        self._trouble = why
 
     def _frame(self, where: str) -> Frame:
         self._keep_pace()

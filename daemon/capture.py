@@ -67,7 +67,9 @@ class Capture(threading.Thread):
 
     @property
     def fault(self) -> str | None:
-        """Why the camera does not deliver, while it does not."""
+        """Why the camera does not deliver, or shows no parts, while it does not."""
+        if self._delivery.fault is None and self._free_run is not None:
+            return self._free_run.trouble
         return self._delivery.fault
 
     def order(self, looks: Sequence[Look]) -> None:
@@ -75,7 +77,7 @@ class Capture(threading.Thread):
         if self._delivery.has_room(self._orders.qsize()):
             self._orders.put(tuple(looks))
         else:
-            self._delivery.count_unseen(lost=False)
+            self._delivery.count("overload")
             self._delivery.settle(looks, Reason.OVERLOAD)
 
     def stop(self) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ log = logging.getLogger("daemon")
 
 IDLE_CHECK_S = 0.05
 """While no frame comes, its camera is asked so often whether it lives."""
+FrameOutcome = Literal["queued", "watched", "overload", "incomplete", "lost"]
+"""Of a frame, or the worst of its items: it waits for the engine; was searched for parts on a belt; one too many; unfit; lost
+on its way."""
 Looks = tuple[Look, ...]
 """Of one frame: one an item. They are rejected together."""
 
@@ -46,53 +50,70 @@ class Delivery:
         self._frames = frames
         self._outbox = outbox
         self._progress = progress
-        count = metrics.counter
-        name = section.name
-        self._queued, self._overload = count("frames_total", name, "queued"), count("frames_total", name, "overload")
-        self._incomplete, self._lost = count("frames_total", name, "incomplete"), count("frames_total", name, "lost")
+        self._frames_total = {
+            outcome: metrics.counter("frames_total", section.name, outcome) for outcome in get_args(FrameOutcome)
+        }
         self._newest_at = 0.0
-        metrics.gauge("last_frame_timestamp_seconds", name).set_function(lambda: self._newest_at)
+        metrics.gauge("last_frame_timestamp_seconds", section.name).set_function(lambda: self._newest_at)
 
     def has_room(self, ordered: int) -> bool:
         """For one frame more, where so many are ordered and have not come."""
         waiting = ordered + self._frames.depth(self.section.name) / self.section.items
         return waiting < self.section.buffer_frames
 
-    def count_unseen(self, *, lost: bool) -> None:
-        """A frame that nobody looks at: lost on its way, or one too many."""
-        (self._lost if lost else self._overload).inc()
+    def count(self, outcome: FrameOutcome) -> None:
+        """What became of a frame."""
+        self._frames_total[outcome].inc()
 
     def picture_of(self, frame: Frame) -> NDArray[np.uint8] | None:
-        """A frame has come; None, and told, if it is incomplete."""
+        """A frame has come; None, told and counted, if it is incomplete."""
         self.is_well()
         self._newest_at = time.time()
         if frame.image is None:
-            log.warning("camera %s: frame %d is incomplete: %s", self.section.name, frame.frame_id, frame.error)
-            self._incomplete.inc()
+            self._say_incomplete(frame)
+            self.count("incomplete")
         return frame.image
+
+    def _say_incomplete(self, frame: Frame) -> None:
+        log.warning("camera %s: frame %d is incomplete: %s", self.section.name, frame.frame_id, frame.error)
 
     def hand_on(self, looks: Looks, frame: Frame) -> None:
         """These looks' frame."""
         for look in looks:
             self._book.frame_came(look)
-        picture = self.picture_of(frame)
-        if picture is None:
+        if self.picture_of(frame) is None:
             self.settle(looks, Reason.INCOMPLETE_FRAME, frame)
-            return
-        for look, item in zip(looks, cut(picture, self.section.regions), strict=True):
-            self._queue(look, frame, item)
-
-    def _queue(self, look: Look, frame: Frame, item: NDArray[np.uint8] | None) -> None:
-        if item is None:
-            region = self.section.regions[look.item]
-            log.warning("camera %s: frame %d does not hold %r", self.section.name, frame.frame_id, region)
-            self._incomplete.inc()
-            self.settle((look,), Reason.INCOMPLETE_FRAME, frame)
-        elif self._frames.put(WaitingFrame(look, frame, item, time.monotonic_ns())):
-            self._queued.inc()
         else:
-            self._overload.inc()
-            self.settle((look,), Reason.OVERLOAD, frame)
+            self.count(self._queue_items(looks, frame))
+
+    def hand_on_part(self, look: Look, frame: Frame) -> None:
+        """What was cut out of a frame, or of several, that are counted already."""
+        self._book.frame_came(look)
+        if frame.image is None:
+            self._say_incomplete(frame)
+            self.settle((look,), Reason.INCOMPLETE_FRAME, frame)
+        else:
+            self._queue(look, frame, frame.image)
+
+    def _queue_items(self, looks: Looks, frame: Frame) -> FrameOutcome:
+        """What became of the worst of them."""
+        outcome: FrameOutcome = "queued"
+        assert frame.image is not None
+        for look, item in zip(looks, cut(frame.image, self.section.regions), strict=True):
+            if item is None:
+                region = self.section.regions[look.item]
+                log.warning("camera %s: frame %d does not hold %r", self.section.name, frame.frame_id, region)
+                self.settle((look,), Reason.INCOMPLETE_FRAME, frame)
+                outcome = "incomplete"
+            elif not self._queue(look, frame, item) and outcome == "queued":
+                outcome = "overload"
+        return outcome
+
+    def _queue(self, look: Look, frame: Frame, item: NDArray[np.uint8]) -> bool:
+        if self._frames.put(WaitingFrame(look, frame, item, time.monotonic_ns())):
+            return True
+        self.settle((look,), Reason.OVERLOAD, frame)
+        return False
 
     def settle(self, looks: Sequence[Look], reason: Reason, frame: Frame | None = None) -> None:
         """Looks that are not judged."""

@@ -8,6 +8,7 @@ from daemon.book import Book
 from daemon.delivery import IDLE_CHECK_S, Delivery, Looks
 from senbetsu.camera import Camera, CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection, GateSection
+from senbetsu.errors import UserError
 from senbetsu.images import read_image
 from senbetsu.items import Belt, BeltPart
 from senbetsu.verdict import Reason
@@ -39,6 +40,8 @@ class FreeRun:
         self._stopping = stopping
         self._ended = ended
         self._belt = _belt_of(section)
+        self.trouble: str | None = None
+        """Why no part on the belt would be seen now, while the camera itself is well."""
 
     def run(self) -> None:
         """Until it is told to stop."""
@@ -76,7 +79,7 @@ class FreeRun:
 
     def _miss(self, frame: Frame, *, lost: bool) -> None:
         """A frame that nobody looked at is said to be one: the camera was too fast, or it was lost on its way."""
-        self._delivery.count_unseen(lost=lost)
+        self._delivery.count("lost" if lost else "overload")
         if self._belt is None:
             reason = Reason.INCOMPLETE_FRAME if lost else Reason.OVERLOAD
             self._delivery.settle(self._announce(frame.exposed_at_ns, None), reason, frame)
@@ -85,13 +88,28 @@ class FreeRun:
         picture = self._delivery.picture_of(frame)
         if picture is None:
             return
-        for part in belt.add(picture, frame.frame_id, frame.exposed_at_ns):
+        try:
+            parts = belt.add(picture, frame.frame_id, frame.exposed_at_ns)
+        except UserError as error:
+            self._delivery.count("incomplete")
+            self._is_in_trouble(str(error))
+            return
+        self._delivery.count("watched")
+        self._is_in_trouble(belt.trouble)
+        for part in parts:
             self._hand_on_part(part)
+
+    def _is_in_trouble(self, why: str | None) -> None:
+        if why is not None and self.trouble is None:
+            log.warning("camera %s sees no part on the belt: %s", self._section.name, why)
+        elif why is None and self.trouble is not None:
+            log.info("camera %s sees the belt", self._section.name)
+        self.trouble = why
 
     def _hand_on_part(self, part: BeltPart) -> None:
         """Its deadline counts from now: it was followed until it was seen best."""
-        looks = self._announce(time.monotonic_ns(), part.number)
-        self._delivery.hand_on(looks, Frame(part.frame_id, part.exposed_at_ns, part.image, part.error))
+        (look,) = self._announce(time.monotonic_ns(), part.number)
+        self._delivery.hand_on_part(look, Frame(part.frame_id, part.exposed_at_ns, part.image, part.error))
 
     def _end_belt(self) -> None:
         if self._belt is not None:
@@ -117,4 +135,7 @@ def _belt_of(section: CameraSection) -> Belt | None:
         return None
     belt = section.belt
     background = None if belt.background is None else read_image(belt.background)
-    return Belt(belt.width, belt.height, belt.difference, belt.least_area, background, belt.within)
+    try:
+        return Belt(belt.width, belt.height, belt.difference, belt.least_area, background, belt.within)
+    except UserError as error:
+        raise UserError(f"camera {section.name}: {error}") from error

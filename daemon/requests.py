@@ -22,6 +22,7 @@ from senbetsu.requests import (
     StateRequest,
     TriggerRequest,
     decode_request,
+    unreadable,
 )
 from senbetsu.sockets import has_message
 from senbetsu.states import ACCEPTS_TRIGGERS, State
@@ -78,7 +79,7 @@ class Requests:
         try:
             request = decode_request(payload)
         except MessageError as error:
-            return Answer(False, "unknown", {"error": str(error)})
+            return unreadable(payload, error)
         match request:
             case TriggerRequest():
                 return self._trigger(request)

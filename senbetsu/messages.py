@@ -80,7 +80,12 @@ class Result:
     trigger: int | None = field(
         metadata=told("number of the part's trigger; null in free run", Integer(0, TRIGGER_MODULUS - 1, optional=True))
     )
-    part_id: int | None = field(metadata=OF_PART)
+    part_id: int | None = field(
+        metadata=told(
+            "the PLC's own number of the part; of one that was found on a belt, the daemon's, from 1 at its start",
+            Integer(0, 0xFFFF_FFFF, optional=True),
+        )
+    )
     camera: str = field(metadata=told("the camera that looked", Text()))
     frame_id: int | None = field(
         metadata=told("number of the camera's frame; null without one", Integer(optional=True))

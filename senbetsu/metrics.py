@@ -31,7 +31,7 @@ DAEMON_METRICS = (
     Metric("stage_duration_seconds", "histogram", "Time a batch spends in a stage", ("stage",), SECONDS),
     Metric("trigger_to_verdict_seconds", "histogram", "From trigger to published verdict", ("camera",), SECONDS),
     Metric("batch_size", "histogram", "Parts in a batch", (), SIZES),
-    Metric("queue_depth", "gauge", "Frames that wait to be judged", ("camera",)),
+    Metric("queue_depth", "gauge", "Items of frames that wait to be judged", ("camera",)),
     Metric("deadline_exceeded_total", "counter", "Looks decided after their deadline", ("camera",)),
     Metric("score_ratio", "histogram", "Score / threshold", ("camera",), RATIOS),
     Metric("last_frame_timestamp_seconds", "gauge", "Wall time of the newest frame", ("camera",)),

@@ -22,6 +22,7 @@ from senbetsu.message_fields import (
 )
 from senbetsu.messages import OF_EPOCH, OF_GATE, OF_PART, OF_RUN, SCHEMA, TRIGGER_MODULUS
 from senbetsu.states import State
+from senbetsu.verdict import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,24 @@ def decode_request(payload: bytes) -> Request:
         raise MessageError(f"op: {name[:60]!r} is not one of {', '.join(OPERATIONS)}")
     kind = OPERATIONS[name]
     return kind(**read_fields(kind, document, may_lack=True))
+
+
+def unreadable(payload: bytes, error: MessageError) -> "Answer":
+    """What is answered to a request that `decode_request` does not take: with as much of it as can be read."""
+    try:
+        document = read_object(payload)
+    except MessageError:
+        return Answer(False, "unknown", {"error": str(error)})
+    op = document.get("op")
+    body: dict[str, Any] = {}
+    if op == "trigger":
+        gate, trigger = document.get("gate"), document.get("trigger")
+        body = {
+            "gate": gate if isinstance(gate, str) else None,
+            "trigger": trigger if isinstance(trigger, int) else None,
+            "reason": Reason.BAD_TRIGGER.name,
+        }
+    return Answer(False, op if op in OPERATIONS else "unknown", {**body, "error": str(error)})
 
 
 def encode_request(request: Request) -> bytes:

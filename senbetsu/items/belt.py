@@ -1,8 +1,8 @@
 """Parts on a moving belt: each is found, followed by its position, and given out once, as it was seen best. Pure.
 
-A part is followed from frame to frame by where it should be by now, at the speed that it had. It is seen best where it
-lies wholly inside the frame and nearest to its middle, so that it is given out as soon as it has passed there; one that
-leaves, or is lost, before that is given out then. One that was never seen whole is given out without a picture.
+A part is seen best where it lies wholly inside the frame and nearest to its middle, so that it is given out as soon as it has
+passed there; one that leaves, or is lost, before that is given out then. One that was never seen whole, or too seldom to be
+told from a shadow, is given out without a picture: nothing as large as a part passes in silence.
 """
 
 import itertools
@@ -14,18 +14,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from senbetsu.errors import UserError
 from senbetsu.items.segment import Box, Segmenter
+from senbetsu.items.tracks import Track, Tracker
 
-LOST_AFTER_NS = 250_000_000
-"""A part that was not seen for this long is gone."""
 CONFIRMED_BY = 3
 """Frames in which a part is seen before it counts as one."""
-SAME_PART = 0.3
-"""Share of the smaller of two boxes that they have in common."""
 PASSED = 0.02
 """Of the frame's longer side: a part that is farther from the middle by this than at its best has passed it."""
-MARGIN = 0.01
-"""Of the frame's longer side: nearer to the frame's edge than this a part may go on beyond it."""
+COVERED = 0.6
+"""Of the picture: where more differs from the empty belt, and no part is so large, that is no part but another light."""
+BLIND_AFTER_NS = 1_000_000_000
+"""So long it may do so, as when a hand reaches in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,23 +42,13 @@ class BeltPart:
 
 
 @dataclass(slots=True, eq=False)
-class _Track:
-    box: Box
-    seen_at_ns: int
-    frame_id: int
-    frames: int = 1
+class _Part(Track):
     number: int = 0
-    velocity: tuple[float, float] = (0.0, 0.0)
-    """Pixels a nanosecond, while it was seen whole."""
-    whole_before: bool = False
+    frame_id: int = 0
     best: BeltPart | None = None
     best_distance: float = math.inf
     given: bool = False
     too_large: bool = False
-
-    def predicted(self, at_ns: int) -> Box:
-        passed_ns = at_ns - self.seen_at_ns
-        return self.box.moved(self.velocity[0] * passed_ns, self.velocity[1] * passed_ns)
 
 
 class Belt:
@@ -81,107 +71,94 @@ class Belt:
         `keep_looks`: `looks_at` gives every whole view of a part, for training.
         """
         self._size = width, height
-        x, y, w, h = within or (0, 0, None, None)
-        self._rows, self._columns = slice(y, h and y + h), slice(x, w and x + w)
-        self._origin = x, y
+        self._within = within
         self._segmenter = Segmenter(
-            difference, least_area, background if background is None else self._within(background)
+            difference, least_area, background if background is None else self._part_of(background)
         )
-        self._tracks: list[_Track] = []
+        self._tracker: Tracker[_Part] = Tracker(_Part)
         self._numbers = itertools.count(1)
         self._keep_looks = keep_looks
         self._looks: dict[int, list[BeltPart]] = {}
+        self._blind_since_ns: int | None = None
+        self._now_ns = 0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no part would be seen now."""
+        if self._segmenter.learns:
+            return "learns what the belt looks like: leave it empty or standing for a moment, or name a belt.background"
+        if self._blind_since_ns is not None and self._now_ns - self._blind_since_ns >= BLIND_AFTER_NS:
+            return (
+                f"{self._segmenter.covered:.0%} of the picture differ from the empty belt: the light has changed, the camera "
+                "was moved, or something lies before it; if it is to stay so, start anew with an empty belt"
+            )
+        return None
 
     def add(self, image: NDArray[np.uint8], frame_id: int, exposed_at_ns: int) -> list[BeltPart]:
-        """The next frame. Returns the parts that are given out by it."""
-        image = self._within(image)
-        boxes = self._segmenter.boxes(image)
-        if boxes is None:
-            return []
-        given = []
-        for track, box in self._followed(boxes, exposed_at_ns):
-            self._see(track, box, image, frame_id, exposed_at_ns)
-            if self._has_passed(track, image.shape):
-                given.append(self._give(track))
-        left = [track for track in self._tracks if exposed_at_ns - track.seen_at_ns > LOST_AFTER_NS]
-        return given + self._end(left)
+        """The next frame. Returns the parts that are given out by it.
 
-    def _within(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image[self._rows, self._columns]
+        Raises:
+            UserError: the frame is of another size than the background, or does not hold `within`.
+        """
+        image = self._part_of(image)
+        height, width = image.shape[:2]
+        boxes = self._segmenter.boxes(image)
+        self._now_ns = exposed_at_ns
+        if self._segmenter.covered > max(COVERED, 1.25 * self._size[0] * self._size[1] / (width * height)):
+            self._blind_since_ns = exposed_at_ns if self._blind_since_ns is None else self._blind_since_ns
+            boxes = []
+        else:
+            self._blind_since_ns = None
+        given = []
+        for part, box in self._tracker.follow(boxes, width, height, exposed_at_ns):
+            part.frame_id = frame_id
+            if part.number == 0 and part.was_whole and part.frames >= CONFIRMED_BY:
+                part.number = next(self._numbers)
+            if box is not None and part.whole and not (part.given and not self._keep_looks):
+                self._look(part, box, image, exposed_at_ns)
+            if self._has_passed(part, image.shape):
+                given.append(self._give(part))
+        return given + self._give_all(self._tracker.end_lost(width, height, exposed_at_ns))
 
     def finish(self) -> list[BeltPart]:
-        """No more frames: those that were not given out yet."""
-        return self._end(list(self._tracks))
+        """No more frames, or none for a while: those that were not given out yet. They are known if they are seen again."""
+        return self._give_all(self._tracker.end_all())
 
     def looks_at(self, number: int) -> list[BeltPart]:
         """Every whole view of a part so far, in order."""
         return self._looks.get(number, [])
 
-    def _end(self, tracks: Sequence[_Track]) -> list[BeltPart]:
-        self._tracks = [track for track in self._tracks if track not in tracks]
-        return [self._give(track) for track in tracks if not track.given and track.number]
+    def _part_of(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._within is None:
+            return image
+        x, y, width, height = self._within
+        if x + width > image.shape[1] or y + height > image.shape[0]:
+            raise UserError(
+                f"belt.within = {list(self._within)} (x, y, width, height) reaches beyond a picture of "
+                f"{image.shape[1]} x {image.shape[0]} pixels"
+            )
+        return image[y : y + height, x : x + width]
 
-    def _followed(self, boxes: Sequence[Box], at_ns: int) -> list[tuple[_Track, Box | None]]:
-        """Each track that is seen, with its box; None where several are in one box, so that none is seen whole."""
-        predicted = [(track, track.predicted(at_ns)) for track in self._tracks]
-        pieces: dict[int, Box] = {}
-        merged: set[int] = set()
-        for box in boxes:
-            near = [
-                (box.overlap(where) / max(1.0, min(box.area, where.area)), index)
-                for index, (_, where) in enumerate(predicted)
-            ]
-            mine = [index for share, index in near if share >= SAME_PART]
-            inside = [index for index in mine if box.overlap(predicted[index][1]) >= 0.5 * predicted[index][1].area]
-            if len(inside) > 1:
-                merged.update(inside)
-            elif mine:
-                index = max(near)[1]
-                pieces[index] = box if index not in pieces else pieces[index].union(box)
-            else:
-                self._tracks.append(_Track(box, at_ns, 0, frames=0))
-                pieces[len(self._tracks) - 1] = box
-        return [(self._tracks[i], None if i in merged else pieces[i]) for i in sorted(merged | pieces.keys())]
+    def _give_all(self, parts: Sequence[_Part]) -> list[BeltPart]:
+        return [self._give(part) for part in parts if not part.given]
 
-    def _see(self, track: _Track, box: Box | None, image: NDArray[np.uint8], frame_id: int, at_ns: int) -> None:
-        if box is None:
-            track.box, track.seen_at_ns, track.whole_before = track.predicted(at_ns), at_ns, False
-            return
-        height, width = image.shape[:2]
-        margin = MARGIN * max(height, width)
-        whole = (
-            box.left >= margin and box.top >= margin and box.right <= width - margin and box.bottom <= height - margin
-        )
-        passed_ns = at_ns - track.seen_at_ns
-        if whole and track.whole_before and passed_ns > 0:
-            (x, y), (was_x, was_y) = box.centre, track.box.centre
-            new = (x - was_x) / passed_ns, (y - was_y) / passed_ns
-            # One frame's edge is a reduced pixel off; the mean over some frames is not.
-            track.velocity = 0.8 * track.velocity[0] + 0.2 * new[0], 0.8 * track.velocity[1] + 0.2 * new[1]
-        track.box, track.seen_at_ns, track.frame_id, track.whole_before = box, at_ns, frame_id, whole
-        track.frames += 1
-        if track.frames == CONFIRMED_BY:
-            track.number = next(self._numbers)
-        if whole and not (track.given and not self._keep_looks):
-            self._look(track, box, image, frame_id, at_ns)
-
-    def _look(self, track: _Track, box: Box, image: NDArray[np.uint8], frame_id: int, at_ns: int) -> None:
+    def _look(self, part: _Part, box: Box, image: NDArray[np.uint8], at_ns: int) -> None:
         if box.right - box.left > self._size[0] or box.bottom - box.top > self._size[1]:
-            track.too_large = True
+            part.too_large = True
             return
         distance = self._distance(box, image.shape)
-        if distance >= track.best_distance and not self._keep_looks:
+        if distance >= part.best_distance and not self._keep_looks:
             return
-        look = BeltPart(track.number, self._crop(image, box), None, frame_id, at_ns, box.moved(*self._origin))
-        if distance < track.best_distance and not track.given:
-            track.best, track.best_distance = look, distance
-        if self._keep_looks and track.number:
-            self._looks.setdefault(track.number, []).append(look)
+        look = BeltPart(part.number, self._crop(image, box), None, part.frame_id, at_ns, self._in_frame(box))
+        if distance < part.best_distance and not part.given:
+            part.best, part.best_distance = look, distance
+        if self._keep_looks and part.number:
+            self._looks.setdefault(part.number, []).append(look)
 
-    def _has_passed(self, track: _Track, shape: tuple[int, ...]) -> bool:
-        if track.given or track.best is None or not track.number:
+    def _has_passed(self, part: _Part, shape: tuple[int, ...]) -> bool:
+        if part.given or part.best is None or part.frames < CONFIRMED_BY:
             return False
-        return self._distance(track.box, shape) > track.best_distance + PASSED * max(shape[:2])
+        return self._distance(part.box, shape) > part.best_distance + PASSED * max(shape[:2])
 
     def _distance(self, box: Box, shape: tuple[int, ...]) -> float:
         x, y = box.centre
@@ -198,11 +175,21 @@ class Belt:
             return inside.copy()
         return np.asarray(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE), np.uint8)
 
-    def _give(self, track: _Track) -> BeltPart:
-        track.given = True
-        if track.best is not None and not track.too_large:
-            best = track.best
-            return BeltPart(track.number, best.image, None, best.frame_id, best.exposed_at_ns, best.box)
-        error = "is larger than the picture that is cut out of it" if track.too_large else "was never seen whole"
-        box = track.box.moved(*self._origin)
-        return BeltPart(track.number, None, error, track.frame_id, track.seen_at_ns, box)
+    def _in_frame(self, box: Box) -> Box:
+        return box if self._within is None else box.moved(self._within[0], self._within[1])
+
+    def _give(self, part: _Part) -> BeltPart:
+        part.given = True
+        part.number = part.number or next(self._numbers)
+        best = part.best
+        if part.too_large:
+            error = "is larger than the picture that is cut out of it"
+        elif part.frames < CONFIRMED_BY:
+            error = (
+                f"was seen alone in {part.frames} frames only: it was hidden, or the belt is too fast for the camera"
+            )
+        elif best is None:
+            error = "was never seen whole"
+        else:
+            return BeltPart(part.number, best.image, None, best.frame_id, best.exposed_at_ns, best.box)
+        return BeltPart(part.number, None, error, part.frame_id, part.seen_at_ns, self._in_frame(part.box))

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from senbetsu.errors import UserError
+
 LONG_SIDE = 240
 """Pixels of the reduced picture's longer side."""
 LEARNED_FROM = 15
-"""Frames of an empty belt; their median is the background."""
+"""Frames one after the other in which nothing moved; their median is the background."""
 CLOSING = np.ones((5, 5), np.uint8)
 """Gaps of so many reduced pixels, a dark print or a glare, do not divide a part."""
 ADAPT_EVERY = 8
@@ -58,38 +60,70 @@ class Segmenter:
         self._difference = difference
         self._least_area = least_area
         self._learning: list[NDArray[np.uint8]] = []
-        self._background = None if background is None else self._reduced(background)
         self._frames = 0
+        self._size: tuple[int, int] | None = None
+        self.covered = 0.0
+        """Share of the last frame that differs from the background."""
+        self._background = None if background is None else self._reduced(background)
+
+    @property
+    def learns(self) -> bool:
+        """Whether the background is not known yet."""
+        return self._background is None
 
     def _reduced(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
+        if self._size is None:
+            self._size = width, height
+        if self._size != (width, height):
+            raise UserError(
+                f"a picture of {width} x {height} pixels, where the belt's background is one of {self._size[0]} x "
+                f"{self._size[1]}: belt.background has to be a whole frame of this camera, and all frames of one size"
+            )
         self._scale = max(1.0, max(height, width) / LONG_SIDE)
         size = (max(1, round(width / self._scale)), max(1, round(height / self._scale)))
         small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         # A background kept as a colour picture must serve a grey camera, and a folder may hold both kinds.
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8) if small.ndim == 2 else small
 
-    def boxes(self, image: NDArray[np.uint8]) -> list[Box] | None:
-        """In pixels of `image`; None while the background is being learned."""
+    def boxes(self, image: NDArray[np.uint8]) -> list[Box]:
+        """In pixels of `image`; none while the background is being learned.
+
+        Raises:
+            UserError: it is of another size than the background, or the first frame.
+        """
         small = self._reduced(image)
         if self._background is None:
-            self._learning.append(small)
-            if len(self._learning) == LEARNED_FROM:
-                self._background = np.median(np.stack(self._learning), axis=0).astype(np.uint8)
-                self._learning.clear()
-            return None
-        difference = cv2.absdiff(small, self._background).reshape(small.shape).max(axis=2)
+            self._learn(small)
+            return []
+        mask = self._differs(small, self._background)
+        self.covered = float(mask.mean())
+        found = self._things(mask)
+        self._adapt(small, mask)
+        return found
+
+    def _learn(self, small: NDArray[np.uint8]) -> None:
+        """What moves would be in the background for good, and its place be taken for a part when it has gone."""
+        if self._learning and self._things(self._differs(small, self._learning[0])):
+            self._learning.clear()
+        self._learning.append(small)
+        if len(self._learning) == LEARNED_FROM:
+            self._background = np.median(np.stack(self._learning), axis=0).astype(np.uint8)
+            self._learning.clear()
+
+    def _differs(self, small: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        difference = cv2.absdiff(small, background).reshape(small.shape).max(axis=2)
         mask = (difference > self._difference).astype(np.uint8)
-        mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, CLOSING), np.uint8)
+        return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, CLOSING), np.uint8)
+
+    def _things(self, mask: NDArray[np.uint8]) -> list[Box]:
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         scale = self._scale
-        found = [
+        return [
             Box(left * scale, top * scale, (left + width) * scale, (top + height) * scale)
             for left, top, width, height, area in stats[1:]
             if area * scale * scale >= self._least_area
         ]
-        self._adapt(small, mask)
-        return found
 
     def _adapt(self, small: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
         self._frames += 1

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from daemon.queue import FrameQueue
 from daemon.run_times import RunTimes
 from senbetsu.camera import CameraFault, EndOfFrames, Frame
 from senbetsu.config import CameraSection, GateSection
+from senbetsu.errors import UserError
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.verdict import Reason
 
@@ -184,25 +187,62 @@ def test_each_region_is_an_item_and_half_a_region_is_none() -> None:
                     (3, 0, Reason.INCOMPLETE_FRAME), (3, 1, Reason.INCOMPLETE_FRAME)]  # fmt: skip
 
 
-def test_parts_on_the_belt_are_looks_of_their_own_and_those_that_a_fault_hides_are_rejected() -> None:
-    def belt_at(step: int) -> Frame:
-        image = np.zeros((100, 200, 3), np.uint8)
-        for left in (200 - 5 * step, 320 - 5 * step):
-            image[40:60, max(0, left) : max(0, left + 30)] = 250
-        return Frame(step + 20, (step + 20) * 10**7, image)
+def on_belt(frame_id: int, *lefts: int, height: int = 100) -> Frame:
+    """A frame of the belt with a part of 30 x 20 pixels at each of these; 10 ms after the one before it."""
+    image = np.zeros((height, 200, 3), np.uint8)
+    for left in lefts:
+        image[40:60, max(0, left) : max(0, left + 30)] = 250
+    return Frame(frame_id, frame_id * 10**7, image)
 
-    empty = [Frame(number, number * 10**7, np.zeros((100, 200, 3), np.uint8)) for number in range(1, 20)]
-    moving = [belt_at(step) for step in range(40)]
-    belt = {"width": 64, "height": 48, "least_area": 100}
-    done = free_running([*empty, *moving, CameraFault("unplugged")], belt=belt)
+
+BELT = {"width": 64, "height": 48, "least_area": 100}
+EMPTY = [on_belt(number) for number in range(1, 20)]
+
+
+def test_parts_on_the_belt_are_looks_of_their_own_and_those_that_a_fault_hides_are_rejected() -> None:
+    moving = [on_belt(step + 20, 200 - 5 * step, 320 - 5 * step) for step in range(40)]
+    done = free_running([*EMPTY, *moving, CameraFault("unplugged")], belt=BELT)
     # The first was seen best in the middle, at left = 85; the second had come in whole when the camera was lost.
     assert [(frame_id, reason) for frame_id, _, reason in done] == [(20 + 23, None), (20 + 39, Reason.CAMERA_FAULT)]
+
+
+def test_a_part_that_a_fault_hid_is_not_judged_when_the_camera_is_back_and_one_that_came_meanwhile_is() -> None:
+    script: list[Any] = [on_belt(step + 20, 200 - step, 260 - step) for step in range(200)]
+    script[45:75] = [CameraFault("unplugged")] * 30
+    done = free_running([*EMPTY, *script], belt=BELT)
+    first, second = done
+    assert first[2] is Reason.CAMERA_FAULT
+    assert second[2] is None
+    assert second[0] == pytest.approx(20 + 260 - 85, abs=2)
+
+
+def test_frames_that_do_not_fit_the_belt_are_counted_and_said_and_the_camera_goes_on() -> None:
+    troubles: list[str | None] = []
+    metrics = Metrics(DAEMON_METRICS)
+    moving = [on_belt(step + 21, 200 - 5 * step) for step in range(60)]
+    narrow = on_belt(20, height=80)
+    done = free_running([*EMPTY, narrow, *moving], belt=BELT, metrics=metrics, troubles=troubles)
+    assert [(frame_id, reason) for frame_id, _, reason in done] == [(21 + 23, None)]
+    assert metrics.counter("frames_total", "cam1", "incomplete")._value.get() == 1
+    assert metrics.counter("frames_total", "cam1", "watched")._value.get() == len(EMPTY) + len(moving)
+    assert metrics.counter("frames_total", "cam1", "queued")._value.get() == 0
+    assert [trouble is None for trouble in troubles] == [True, *[False] * 14, *[True] * 5, False, *[True] * 60]
+    assert "200 x 80 pixels" in str(troubles[20])
+
+
+def test_a_belt_that_does_not_fit_its_background_is_refused_at_the_start(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((100, 200, 3), np.uint8))
+    belt = {**BELT, "background": tmp_path / "empty.png", "within": (0, 0, 300, 100)}
+    with pytest.raises(UserError, match=r"camera cam1: belt\.within = \[0, 0, 300, 100\].*200 x 100"):
+        free_running([], belt=belt)
 
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 
 
-def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, int, Reason | None]]:
+def free_running(
+    script: list[Any], metrics: Metrics | None = None, troubles: list[str | None] | None = None, **settings: Any
+) -> list[tuple[int | None, int, Reason | None]]:
     """(frame, item, reason) of every look, in order; no reason where it waits to be judged."""
     book = Book(None)
     outcomes: list[Outcome] = []
@@ -214,6 +254,8 @@ def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, i
 
     class Free(ScriptedCamera):
         def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
+            if troubles is not None:
+                troubles.append(capture.fault)
             step = next(steps, None)
             if step is None:
                 capture.stop()
@@ -225,7 +267,8 @@ def free_running(script: list[Any], **settings: Any) -> list[tuple[int | None, i
 
     capture = Capture(
         Free([], False, ()), section, GateSection(name="gate1"), book, frames, outbox,
-        Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda: ENGINE_NS, lambda name, error: None,
+        Progress({"cam1": 10**9}, 10**9, 10**9), metrics or Metrics(DAEMON_METRICS), lambda: ENGINE_NS,
+        lambda name, error: None,
     )  # fmt: skip
     capture.run()
     frames.close()

@@ -103,6 +103,14 @@ def test_what_is_no_request_is_answered_with_what_is_wrong(running: Any, request
     assert running.state()["seq"] == before
 
 
+def test_a_trigger_that_is_malformed_is_refused_by_its_number(running: Any) -> None:
+    answer = running.ask(b'{"op":"trigger","gate":"gate1","trigger":7,"deadline_ms":0}')
+    assert (answer.ok, answer.op) == (False, "trigger")
+    assert {**answer.body, "error": ""} == {"gate": "gate1", "trigger": 7, "reason": "BAD_TRIGGER", "error": ""}
+    answer = running.ask(b'{"op":"trigger","gate":["gate1"],"trigger":"7","deadline_ms":100}')
+    assert (answer.op, answer.body["gate"], answer.body["trigger"]) == ("trigger", None, None)
+
+
 def test_req_and_dealer_clients_are_both_answered(running: Any) -> None:
     with running.context.socket(zmq.REQ) as req:
         req.connect(running.request)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from senbetsu.config import RegionSection
+from senbetsu.errors import UserError
 from senbetsu.items import Belt, BeltPart, cut
 from senbetsu.items.segment import Segmenter
 
@@ -82,6 +83,135 @@ def test_each_part_is_given_out_once_in_order_whole_and_near_the_middle(
         )  # the best frame itself may be one that was lost
         bright = (part.image.max(axis=2) > 100).sum()
         assert bright == pytest.approx(was.size[0] * was.size[1], rel=0.05)
+
+
+@given(st.integers(4, 90), st.integers(24, 60), st.integers(1, 4), st.floats(2.2, 4.0), st.integers(0, 40))
+@settings(max_examples=40, deadline=None)
+def test_a_part_may_move_by_more_than_its_length_from_frame_to_frame(
+    speed: int, width: int, count: int, apart: float, gap: int
+) -> None:
+    """As long as the next is more than twice as far away, and three frames show it: each is given out once, and whole."""
+    steps = int(max(apart * speed, width + 30) + gap) // speed + 1
+    parts = [Drawn(25 + number * steps, (width, 30), 220) for number in range(count)]
+    found = run(parts, 25 + count * steps + WIDTH // speed + 10, speed)
+    assert [(part.number, part.error) for part in found] == [(number, None) for number in range(1, count + 1)]
+    for part, was in zip(found, parts, strict=True):
+        left = WIDTH - speed * (part.frame_id - was.at_frame)
+        assert abs(left + width / 2 - WIDTH / 2) <= speed / 2 + 4
+
+
+@given(st.integers(91, 400), st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_on_a_belt_that_is_too_fast_to_be_followed_no_part_passes_in_silence(speed: int, count: int) -> None:
+    parts = [Drawn(25 + 8 * number, (40, 30), 220) for number in range(count)]
+    found = run(parts, 60, speed)
+    assert len(found) >= count
+    if sum(WIDTH - speed * step > -40 for step in range(1, 8)) < 3:
+        assert all(part.image is None and part.error is not None and "too fast" in part.error for part in found)
+
+
+@pytest.mark.parametrize("speed", [6, 20, 31])
+@pytest.mark.parametrize("shown", [1, 2, 3])
+def test_frames_that_are_lost_just_after_a_part_came_in_neither_lose_nor_double_it(speed: int, shown: int) -> None:
+    missing = frozenset(range(26 + shown, 26 + shown + 5))
+    found = run([Drawn(25, (40, 30), 220), Drawn(50, (40, 30), 220)], 150, speed, lost=missing)
+    assert [(part.number, part.error) for part in found] == [(1, None), (2, None)]
+
+
+def test_a_belt_that_stops_and_goes_on_shows_each_part_once() -> None:
+    """31 pixels a frame, and then none: a part that is looked for where it would have been by now is nearer."""
+    belt, found = Belt(96, 64, difference=60, least_area=200), []
+    parts = [Drawn(25, (40, 30), 220), Drawn(31, (40, 30), 200)]
+    moved = 0
+    for number in range(100):
+        moved += not 33 <= number < 45
+        found += belt.add(frame(parts, moved, 31, noisy=True), number, number * 10 * MS)
+    assert [(part.number, part.error) for part in found + belt.finish()] == [(1, None), (2, None)]
+
+
+def test_a_part_that_comes_in_with_two_prongs_is_one() -> None:
+    belt, found = Belt(120, 120, difference=60, least_area=200), []
+    for number in range(140):
+        image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+        left = WIDTH - 6 * (number - 25)
+        if number >= 25 and left + 90 > 0:
+            image[40:60, max(0, left) : max(0, left + 60)] = 220
+            image[100:120, max(0, left) : max(0, left + 60)] = 220
+            image[40:120, max(0, left + 60) : max(0, left + 90)] = 220
+        found += belt.add(image, number, number * 10 * MS)
+    (part,) = found + belt.finish()
+    assert part.error is None
+    assert part.box.centre == pytest.approx((240, 80), abs=14)
+
+
+def test_the_background_is_learned_only_where_nothing_moves_and_leaves_no_ghost() -> None:
+    """A part is on the belt from the first frame: slow enough to be in most of the frames that are learned from."""
+    belt, found, troubles = Belt(96, 64, difference=60, least_area=200), [], []
+    parts = [Drawn(-60, (40, 30), 220), Drawn(120, (40, 30), 220)]
+    for number in range(320):
+        found += belt.add(frame(parts, number, 4, noisy=True), number, number * 10 * MS)
+        troubles.append(belt.trouble)
+    assert [(part.number, part.error) for part in found + belt.finish()] == [(1, None)]
+    assert troubles[0] is not None
+    assert "learns" in troubles[0]
+    gone = -60 + (WIDTH + 40) // 4
+    assert {trouble is not None for trouble in troubles[: gone + 12]} == {True}
+    assert set(troubles[gone + 20 :]) == {None}
+
+
+def test_another_light_is_told_as_long_as_it_lasts_and_what_is_seen_after_it_is_judged() -> None:
+    belt, found, troubles = Belt(96, 64, difference=60, least_area=200), [], []
+    for number in range(500):
+        image = frame([Drawn(25, (40, 30), 220), Drawn(360, (40, 30), 220)], number, 6)
+        if 150 <= number < 340:
+            image = image + np.uint8(70)  # nothing here is so bright that it turns over
+        found += belt.add(image, number, number * 10 * MS)
+        troubles.append(belt.trouble)
+    assert [(part.number, part.error) for part in found + belt.finish()] == [(1, None), (2, None)]
+    assert set(troubles[20:250]) == {None}
+    assert all(trouble is not None and "the light has changed" in trouble for trouble in troubles[251:340])
+    assert set(troubles[340:]) == {None}
+
+
+def test_a_part_that_was_given_out_is_known_when_the_camera_is_back() -> None:
+    """One part was given up for a fault of two thirds of a second; another came in sight meanwhile."""
+    parts = [Drawn(25, (40, 30), 220), Drawn(80, (40, 30), 220)]
+    belt, before, after = Belt(96, 64, difference=60, least_area=200), [], []
+    for number in range(50):
+        before += belt.add(frame(parts, number, 3, noisy=True), number, number * 10 * MS)
+    before += belt.finish()
+    for number in range(106, 300):
+        after += belt.add(frame(parts, number, 3, noisy=True), number, number * 10 * MS)
+    after += belt.finish()
+    assert [(part.number, part.error) for part in before] == [(1, None)]
+    assert [(part.number, part.error) for part in after] == [(2, None)]
+
+
+def test_where_something_stood_another_part_may_stand_when_the_camera_is_back() -> None:
+    belt, found = Belt(96, 64, difference=60, least_area=200), []
+    standing = [Drawn(0, (40, 30), 220)]
+    for number in range(40):
+        found += belt.add(frame(standing if number > 20 else [], 40, 6), number, number * 10 * MS)
+    found += belt.finish()
+    for number in range(200, 240):
+        found += belt.add(frame(standing, 40, 6), number, number * 10 * MS)
+    assert [part.number for part in found + belt.finish()] == [1, 2]
+
+
+def test_a_part_that_is_hidden_for_long_is_still_the_same() -> None:
+    """Lost when it was a quarter of a second away, and judged by what was seen of it."""
+    assert [part.number for part in run([Drawn(25, (40, 30), 220)], 140, blind=range(40, 72))] == [1]
+
+
+def test_frames_that_the_settings_do_not_fit_are_told_by_the_setting() -> None:
+    with pytest.raises(UserError, match=r"belt\.within = \[0, 0, 500, 100\].*480 x 200"):
+        Belt(96, 64, 60, 200, within=(0, 0, 500, 100)).add(frame([], 0, 6), 1, 0)
+    with pytest.raises(UserError, match=r"240 x 200 pixels.*480 x 200.*belt\.background"):
+        Belt(96, 64, 60, 200, background=frame([], 0, 6)).add(frame([], 0, 6)[:, :240], 1, 0)
+    belt = Belt(96, 64, 60, 200)
+    belt.add(frame([], 0, 6), 1, 0)
+    with pytest.raises(UserError, match="all frames of one size"):
+        belt.add(frame([], 0, 6)[:, :240], 2, 10 * MS)
 
 
 def test_a_part_that_is_hidden_for_a_moment_is_still_the_same() -> None:

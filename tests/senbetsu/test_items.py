@@ -100,6 +100,28 @@ def test_a_part_may_move_by_more_than_its_length_from_frame_to_frame(
         assert abs(left + width / 2 - WIDTH / 2) <= speed / 2 + 4
 
 
+@given(st.data(), st.integers(3, 80), st.lists(st.integers(1, 4), min_size=1, max_size=2))
+@settings(max_examples=25, deadline=None)
+def test_in_two_lanes_and_with_frames_lost_in_a_row_each_part_is_given_out_once(
+    data: st.DataObject, speed: int, counts: list[int]
+) -> None:
+    parts = []
+    for top, count in zip((20, 120), counts, strict=False):
+        at = 22 * speed
+        for _ in range(count):
+            width, height = data.draw(st.integers(24, 60)), data.draw(st.integers(16, 50))
+            parts.append(Drawn(at // speed + 1, (width, height), data.draw(st.sampled_from([150, 200, 240])), top))
+            at += int(max(2.3 * speed, width + 32)) + data.draw(st.integers(0, 150))
+    frames = max(part.at_frame for part in parts) + WIDTH // speed + 12
+    lost: set[int] = set()
+    if speed < 30:  # a part that is faster is seen too seldom then
+        bursts = data.draw(st.lists(st.tuples(st.integers(25, frames), st.integers(1, 3)), max_size=3))
+        lost = {first + number for first, length in bursts for number in range(length)}
+    found = run(parts, frames, speed, lost=frozenset(lost))
+    assert sorted(part.number for part in found) == list(range(1, len(parts) + 1))
+    assert [part.error for part in found] == [None] * len(parts)
+
+
 @given(st.integers(91, 400), st.integers(1, 3))
 @settings(max_examples=20, deadline=None)
 def test_on_a_belt_that_is_too_fast_to_be_followed_no_part_passes_in_silence(speed: int, count: int) -> None:

@@ -48,7 +48,7 @@ def publish(config_path: Path) -> None:
     config = load_config(config_path)
     context: zmq.Context[Any] = zmq.Context()
     identity, judge = Identity.of_this_start("line1"), JudgedBy("lot", 0, "m" * 64, "p" * 64, 1.0)
-    publisher = Publisher(context, config, identity, {"cam1": False}, Metrics(DAEMON_METRICS))
+    publisher = Publisher(context, config, identity, lambda _: False, Metrics(DAEMON_METRICS))
     router = bound_socket(context, "request", config.daemon.request, "daemon.request")
     next_beat_ns = 0
     while True:

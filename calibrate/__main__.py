@@ -160,8 +160,8 @@ def source_of_parts(arguments: argparse.Namespace, config: Config, group: Group)
         return arguments.normal, None
     if group.size > 1:
         raise UserError("--camera: one process takes the parts of a camera; run it without torchrun")
-    folder, section = take_live(config, arguments.camera, arguments.count, arguments.every)
-    return folder, CameraBinding(section.name, camera_settings_sha256(section))
+    folder, section, read_back = take_live(config, arguments.camera, arguments.count, arguments.every)
+    return folder, CameraBinding(section.name, camera_settings_sha256(section), read_back)
 
 
 def quantised_backbone(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from calibrate.shots import Every, Shots, check_pace
-from senbetsu.camera import open_camera
+from senbetsu.camera import CameraSettings, open_camera
 from senbetsu.config import CameraSection, Config
 from senbetsu.errors import UserError
 from senbetsu.files import write_atomically
@@ -90,8 +90,10 @@ class Sieve:
         return None
 
 
-def take_live(config: Config, name: str, count: int, every: Every | None = None) -> tuple[Path, CameraSection]:
-    """Take parts until `count` are kept; the folder they lie in, and the camera's settings.
+def take_live(
+    config: Config, name: str, count: int, every: Every | None = None
+) -> tuple[Path, CameraSection, CameraSettings]:
+    """Take parts until `count` are kept; the folder they lie in, the camera's settings, and those that it read back.
 
     Raises:
         UserError: no camera of that name, it is not clear when a part is before it (calibrate.shots), it delivers nothing, or
@@ -114,17 +116,19 @@ def take_live(config: Config, name: str, count: int, every: Every | None = None)
     sieve.refused.clear()
     if files:
         log.info("going on: %d pictures are in %s", len(files), folder)
-    camera = open_camera(section)
+    camera = open_camera(section, _read_back_before(folder))
     try:
         check_pace(section, every, simulated=camera.simulated)
         _take(Shots(camera, section, every), section.name, folder, sieve, files, count)
+        read_back = camera.settings()
     except KeyboardInterrupt:
         log.warning("interrupted with %d of %d pictures in %s; the same command goes on", len(files), count, folder)
         raise
     finally:
+        _remember(folder, camera.settings())
         camera.close()
         log.info("%d pictures kept, refused: %s", len(files), _counts(sieve))
-    return folder, section
+    return folder, section, read_back
 
 
 def finished(folder: Path) -> None:
@@ -150,6 +154,19 @@ def _folder(root: Path, section: CameraSection) -> Path:
     content = {"camera": section.name, "settings_sha256": settings}
     write_atomically(folder / UNFINISHED, json.dumps(content).encode())
     return folder
+
+
+def _read_back_before(folder: Path) -> CameraSettings | None:
+    """What the camera told of itself when these pictures were begun."""
+    before: CameraSettings | None = json.loads((folder / UNFINISHED).read_text(encoding="utf-8")).get("read_back")
+    return before
+
+
+def _remember(folder: Path, read_back: CameraSettings) -> None:
+    marker = folder / UNFINISHED
+    begun = json.loads(marker.read_text(encoding="utf-8"))
+    if read_back and "read_back" not in begun:
+        write_atomically(marker, json.dumps({**begun, "read_back": read_back}).encode())
 
 
 def _take(shots: Shots, name: str, folder: Path, sieve: Sieve, files: dict[str, Path], count: int) -> None:

@@ -54,6 +54,7 @@ class Capture(threading.Thread):
         """With a hardware trigger: why its frames and triggers can no longer be joined, until a new run."""
         self._camera = camera
         self._delivery = Delivery(camera, section, book, frames, outbox, progress, metrics)
+        self._progress = progress
         self._engine_ns = engine_ns
         self._on_death = on_death
         self._orders: queue.SimpleQueue[Looks | None] = queue.SimpleQueue()
@@ -73,8 +74,15 @@ class Capture(threading.Thread):
         return self._delivery.fault
 
     def order(self, looks: Sequence[Look]) -> None:
-        """A frame is wanted for these looks. What the camera and the engine cannot keep up with is overload, at once."""
-        if self._delivery.has_room(self._orders.qsize()):
+        """A frame is wanted for these looks. What the camera and the engine cannot keep up with is overload, at once.
+
+        With a hardware trigger all are handed on, since they are counted: their frames come whether there is room or not.
+        """
+        if self.section.trigger == "hardware":
+            self._orders.put(tuple(looks))
+        elif self._progress.is_silent(self.section.name, time.monotonic_ns()):
+            self._delivery.settle(looks, Reason.CAMERA_FAULT)  # its thread hangs in the driver, and cannot say so
+        elif self._delivery.has_room(self._orders.qsize()):
             self._orders.put(tuple(looks))
         else:
             self._delivery.count("overload")
@@ -119,9 +127,10 @@ class Capture(threading.Thread):
     def _serve(self, looks: Looks) -> None:
         look = looks[0]
         frame_by_ns = self._frame_by_ns(look)
-        if time.monotonic_ns() >= frame_by_ns:
-            # The camera is behind. A frame taken now would be too late, and would make the next part late as well.
-            self._delivery.settle(looks, Reason.NO_FRAME)
+        now_ns = time.monotonic_ns()
+        if now_ns >= frame_by_ns:
+            # A frame taken now would be too late, and would make the next part late as well.
+            self._delivery.settle(looks, Reason.NO_FRAME if now_ns >= look.deadline_ns else Reason.OVERLOAD)
             return
         try:
             frame = self._camera.grab(look.triggered_at_ns, frame_by_ns)
@@ -170,16 +179,18 @@ class Capture(threading.Thread):
         stopping = False
         while not (stopping and reconciler.next_event_ns() is None):
             try:
-                frame = self._camera.grab(0, time.monotonic_ns() + POLL_NS)
+                asked_ns = time.monotonic_ns()
+                frame = self._camera.grab(0, asked_ns + POLL_NS)
                 stopping = self._take_orders(reconciler) or stopping
-                now_ns = time.monotonic_ns()
                 if frame is None:
                     self._delivery.check()
-                    settled = reconciler.tick(now_ns)
+                    self._apply(reconciler.tick(asked_ns))
+                elif frame.image is None and frame.trigger_id is None:
+                    # An incomplete one that does not tell which pulse it is of: its part has no frame.
+                    self._delivery.picture_of(frame)
                 else:
                     self._delivery.is_well()
-                    settled = reconciler.frame(frame.trigger_id, frame.exposed_at_ns, now_ns, frame)
-                self._apply(settled)
+                    self._apply(reconciler.frame(frame.trigger_id, frame.exposed_at_ns, frame))
             except CameraFault as fault:
                 self._delivery.has_fault(fault)
                 for looks in reconciler.lose():

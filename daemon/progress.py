@@ -36,11 +36,11 @@ class Progress:
 
     def silent_cameras(self, now_ns: int) -> list[str]:
         """Cameras that have proven nothing within their limit."""
-        return [
-            camera
-            for camera, limit_ns in self.camera_limits_ns.items()
-            if now_ns - self.camera_proven_ns.get(camera, 0) > limit_ns
-        ]
+        return [camera for camera in self.camera_limits_ns if self.is_silent(camera, now_ns)]
+
+    def is_silent(self, camera: str, now_ns: int) -> bool:
+        """Whether it has proven nothing within its limit."""
+        return now_ns - self.camera_proven_ns.get(camera, 0) > self.camera_limits_ns[camera]
 
     def engine_is_proven(self, now_ns: int) -> bool:
         """Within its limit."""
@@ -51,5 +51,7 @@ class Progress:
         return any(since_ns != 0 and now_ns - since_ns > self.stall_ns for since_ns in self.engine_busy_since_ns)
 
     def all_proven(self, now_ns: int) -> bool:
-        """What a heartbeat says."""
-        return self.fatal is None and self.engine_is_proven(now_ns) and not self.silent_cameras(now_ns)
+        """What a heartbeat says. A camera that is silent is known to be, and its own parts are rejected for it: it holds up
+        none of the others while there is one."""
+        some_camera = len(self.silent_cameras(now_ns)) < len(self.camera_limits_ns)
+        return self.fatal is None and self.engine_is_proven(now_ns) and some_camera

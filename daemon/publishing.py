@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,10 +50,12 @@ class Publisher:
         context: "zmq.Context[Any]",
         config: Config,
         identity: Identity,
-        simulated: dict[str, bool],
+        simulated: Callable[[str], bool],
         metrics: Metrics,
         curve: Curve | None = None,
     ) -> None:
+        """`simulated`: whether a camera's frames are, now: known once it is connected."""
+        cameras = [camera.name for camera in config.cameras]
         self._lock = threading.Lock()
         """ZeroMQ: a socket may go from thread to thread where a lock lies between them, and is never used by two at a time."""
         self._identity = identity
@@ -66,14 +69,14 @@ class Publisher:
         self._metrics = metrics
         self._parts: dict[tuple[str, Reason], Counter] = {
             (camera, reason): metrics.counter("parts_total", camera, _verdict_of(reason).value, reason.name)
-            for camera in simulated
+            for camera in cameras
             for reason in Reason
             if reason is not Reason.NONE
         }
-        self._latency = {camera: metrics.histogram("trigger_to_verdict_seconds", camera) for camera in simulated}
-        self._ratio = {camera: metrics.histogram("score_ratio", camera) for camera in simulated}
-        self._missed = {camera: metrics.counter("triggers_missed_total", camera) for camera in simulated}
-        self._late = {camera: metrics.counter("deadline_exceeded_total", camera) for camera in simulated}
+        self._latency = {camera: metrics.histogram("trigger_to_verdict_seconds", camera) for camera in cameras}
+        self._ratio = {camera: metrics.histogram("score_ratio", camera) for camera in cameras}
+        self._missed = {camera: metrics.counter("triggers_missed_total", camera) for camera in cameras}
+        self._late = {camera: metrics.counter("deadline_exceeded_total", camera) for camera in cameras}
         self._newest_at = 0.0
         metrics.gauge("last_verdict_timestamp_seconds").set_function(lambda: self._newest_at)
         metrics.gauge("results_unacknowledged").set_function(lambda: self.seq - self.acknowledged)
@@ -157,7 +160,7 @@ class Publisher:
             decided_at_ns=outcome.decided_at_ns, boot_id=identity.boot_id,
             wall_time=datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds"), recipe=judged_by.recipe,
             model_sha256=judged_by.model_sha256, profile_sha256=judged_by.profile_sha256,
-            simulated=self._simulated[look.camera],
+            simulated=self._simulated(look.camera),
         )  # fmt: skip
         frames = encode(result)
         self.socket.send_multipart(frames)

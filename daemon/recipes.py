@@ -14,11 +14,12 @@ from typing import Protocol
 from daemon.book import Book, JudgedBy
 from daemon.drift import DriftWatch
 from daemon.loaded import Loaded
+from senbetsu.camera import CameraSettings
 from senbetsu.config import Config, RecipeFile, Settings
 from senbetsu.errors import ConfigError, UserError
 from senbetsu.judge import Judge
 from senbetsu.metrics import Metrics
-from senbetsu.profile import check_camera_binding, check_recipe_binding
+from senbetsu.profile import check_camera_binding, check_read_back, check_recipe_binding
 from senbetsu.realtime import be_ordinary, take_priority
 from senbetsu.recipes import find_recipe
 from senbetsu.requests import Answer, RecipeRequest
@@ -78,7 +79,9 @@ class Recipes:
         drift: DriftWatch,
         metrics: Metrics,
         wake: Callable[[], None],
+        camera_settings: Callable[[str], CameraSettings] = lambda _: {},
     ) -> None:
+        """`camera_settings`: what a camera reads back; empty where it does not tell."""
         self.active = first
         self.detail = ""
         """For the state: what is being loaded, or was not."""
@@ -90,6 +93,7 @@ class Recipes:
         self._drift = drift
         self._metrics = metrics
         self._wake = wake
+        self._camera_settings = camera_settings
         self._loading: _Loading | None = None
         self._retired: list[JudgedBy] = []
         self._read_again = False
@@ -202,6 +206,7 @@ class Recipes:
             )
         check_recipe_binding(judge.recipe, config)
         check_camera_binding(judge.camera, config)
+        check_read_back(judge.camera, self._camera_settings)
         loading.loaded = Loaded.of(config, judge)
 
     def _change(self, loading: _Loading) -> None:

@@ -15,6 +15,9 @@ Out of step, every part is OUT_OF_STEP until a new run. Without a counter nothin
 when its window held one trigger and one frame; else all in the window are OUT_OF_STEP, and the next one stands for itself.
 That can be said only when the window is over, which is the price of a camera without a counter.
 
+A window is over when the camera had nothing more to deliver after it, or has delivered what it exposed later: not by the clock
+alone, since whoever takes its frames may have been late himself.
+
 A frame without a part puts the line out of step with and without a counter. So do frames right before a run's first part:
 if the PLC's word came a part too late from the start, every frame would be given to the part before it.
 """
@@ -23,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from senbetsu.camera import CameraFault
 from senbetsu.verdict import Reason
 
 QUIET_NS = 1_000_000_000
@@ -65,7 +69,7 @@ class _Frame(Generic[Picture]):
 class Reconciler(Generic[Part, Picture]):
     """One camera's. Times are CLOCK_MONOTONIC nanoseconds, of exposures and of triggers as they came.
 
-    `edges` asks the camera for its count now, None where it has no counter. It may raise; that is its camera's fault.
+    `edges` asks the camera for its count now, None where it has no counter; it may raise CameraFault.
     """
 
     window_ns: int
@@ -101,7 +105,7 @@ class Reconciler(Generic[Part, Picture]):
 
     def trigger(self, number: int, at_ns: int, part: Part) -> list[Settled[Part, Picture]]:
         """The PLC announces a part."""
-        settled = self.tick(at_ns)
+        settled: list[Settled[Part, Picture]] = []
         while self._begun and self._frames and at_ns - self._frames[0].at_ns > self.window_ns:
             # Words come in order: this frame's would have come before.
             settled += self._without_trigger(self._frames.pop(0))
@@ -118,20 +122,17 @@ class Reconciler(Generic[Part, Picture]):
         self._triggers.append(_Trigger(number, at_ns, part))
         return settled + self._join(at_ns)
 
-    def frame(
-        self, edge: int | None, exposed_at_ns: int, now_ns: int, picture: Picture
-    ) -> list[Settled[Part, Picture]]:
-        """The camera delivers a frame, with its edge count at the exposure where it has one."""
-        settled = self.tick(now_ns)
+    def frame(self, edge: int | None, exposed_at_ns: int, picture: Picture) -> list[Settled[Part, Picture]]:
+        """The camera delivers a frame, with its edge count at the exposure where it has one. They come in order."""
         if self._is_late(edge):
             self._stray(exposed_at_ns)
-            return settled
+            return []
         # Also while out of step: it may be the next run's first.
         self._frames.append(_Frame(edge, exposed_at_ns, picture))
-        return settled + self._join(now_ns)
+        return self.tick(exposed_at_ns)
 
     def tick(self, now_ns: int) -> list[Settled[Part, Picture]]:
-        """Windows that are over."""
+        """Windows that are over: at `now_ns` the camera had nothing to deliver."""
         settled = self._join(now_ns)
         while self._triggers and now_ns - self._triggers[0].at_ns > self.window_ns:
             settled += self._without_frame(self._triggers.pop(0))
@@ -199,7 +200,10 @@ class Reconciler(Generic[Part, Picture]):
         return [Settled(trigger.part, frames[0].picture, Reason.OK)]
 
     def _without_frame(self, trigger: _Trigger[Part]) -> list[Settled[Part, Picture]]:
-        counted = self.edges()
+        try:
+            counted = self.edges()
+        except CameraFault as fault:
+            return [Settled(trigger.part, None, Reason.CAMERA_FAULT), *self._fall_out(str(fault))]
         if counted is None:
             return [Settled(trigger.part, None, Reason.OUT_OF_STEP)]
         if self._offset is None:

@@ -92,7 +92,9 @@ class Daemon:
             loaded, self._frames, self._outbox, self._progress, self.metrics, self._later,
             config.daemon.engine_check_ms / 1000, self._died,
         )  # fmt: skip
-        cameras = [open_camera(section) for section in config.cameras]
+        bound = {} if judge.camera is None else {judge.camera.name: judge.camera.read_back or None}
+        cameras = [open_camera(section, bound.get(section.name)) for section in config.cameras]
+        by_name = {section.name: camera for section, camera in zip(config.cameras, cameras, strict=True)}
         self._captures = {
             section.name: Capture(
                 camera, section, config.gate(section.gate), self._book, self._frames, self._outbox, self._progress,
@@ -105,14 +107,16 @@ class Daemon:
         self._state_gauge = self.metrics.gauge("state")
         self._drift = DriftWatch(loaded, config, self.metrics)
         self._recipes = Recipes(
-            recipes, config, loaded, self._book, self._judging, self._drift, self.metrics, self._wake.set
-        )
+            recipes, config, loaded, self._book, self._judging, self._drift, self.metrics, self._wake.set,
+            lambda name: by_name[name].settings(),
+        )  # fmt: skip
 
         self._context: zmq.Context[Any] = zmq.Context()
         self._curve = server_curve(self._context, config)
         self._identity = Identity.of_this_start(config.instance)
-        simulated = {section.name: camera.simulated for section, camera in zip(config.cameras, cameras, strict=True)}
-        self._publisher = Publisher(self._context, config, self._identity, simulated, self.metrics, self._curve)
+        self._publisher = Publisher(
+            self._context, config, self._identity, lambda name: by_name[name].simulated, self.metrics, self._curve
+        )
         self._router = bound_socket(self._context, "request", config.daemon.request, "daemon.request", self._curve)
         self._requests = Requests(
             self._router, config, self._identity, self._book, self._captures, self._publisher, self._recipes, self.metrics,

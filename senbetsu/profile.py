@@ -7,13 +7,16 @@ camera's settings where a camera of the line took the parts; on any other it is 
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from senbetsu.artifacts import Tensors, finite, load_artifact, save_artifact
+from senbetsu.camera.interface import CameraSettings
+from senbetsu.camera.settings import differences
 from senbetsu.config import CameraSection, Config
 from senbetsu.conformal import Claim
 from senbetsu.distribution import ScoreDistribution
@@ -41,6 +44,9 @@ class CameraBinding:
 
     name: str
     settings_sha256: str
+    """Of the config's."""
+    read_back: CameraSettings = field(default_factory=dict)
+    """As the camera told them itself; empty where it tells none."""
 
 
 def camera_settings_sha256(section: CameraSection) -> str:
@@ -203,6 +209,13 @@ def check_camera_binding(camera: CameraBinding | None, config: Config) -> None:
     for other in config.cameras:
         if other.name != camera.name:
             log.warning("%s; the claim says nothing of camera %s", where, other.name)
+
+
+def check_read_back(camera: CameraBinding | None, found: Callable[[str], CameraSettings]) -> None:
+    """As `check_camera_binding`, of what the camera reads back now; nothing is said of one that is not connected."""
+    changed = "" if camera is None else differences(camera.read_back, found(camera.name))
+    if camera is not None and changed:
+        raise ArtifactError(f"calibrated with camera {camera.name} set otherwise: {changed}")
 
 
 def _distribution(recorded: dict[str, Any] | None) -> ScoreDistribution | None:

@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from senbetsu.camera.interface import CameraSettings
+from senbetsu.camera.interface import CameraFault, CameraSettings
 from senbetsu.camera.pixels import CONVERSIONS
+from senbetsu.camera.settings import TOLERANCE
 from senbetsu.config import CameraSection
 from senbetsu.errors import UserError
 
@@ -18,8 +19,6 @@ GAIN_DB = ("Gain",)
 RATE_HZ = ("AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 ACTUAL_RATE_HZ = ("ResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionResultingFrameRate", *RATE_HZ)
 ROI = ("OffsetX", "OffsetY", "Width", "Height")
-TOLERANCE = 0.01
-"""Relative: cameras round exposure, gain and rate to their own steps."""
 
 Value = str | int | float | bool
 
@@ -40,8 +39,8 @@ class Nodes(Protocol):
         """What may be set, in words."""
 
 
-class FeatureError(Exception):
-    """The camera or its library refused to read or write a feature."""
+class FeatureError(CameraFault):
+    """The camera or its library refused to read or write a feature: a fault, where nobody knows better."""
 
 
 def apply_settings(nodes: Nodes, section: CameraSection) -> None:
@@ -131,6 +130,9 @@ def read_settings(nodes: Nodes) -> CameraSettings:
         name = _first(nodes, names)
         if name is not None:
             found[setting] = nodes.get(name)
+    for setting, auto in (("exposure_us", "ExposureAuto"), ("gain_db", "GainAuto")):
+        if nodes.has(auto) and nodes.get(auto) != "Off":
+            found[setting] = "automatic"  # the number is of this moment
     if all(nodes.has(name) for name in ROI[2:]):
         found["roi"] = [int(nodes.get(name)) if nodes.has(name) else 0 for name in ROI]
     return found

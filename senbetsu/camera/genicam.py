@@ -7,8 +7,10 @@ buffer is held; and its `update` breaks the other cameras of the process (475), 
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ def connect(section: CameraSection) -> "GenTLDevice":
     """
     try:
         import genicam.gentl
-        from harvesters.core import Harvester
+        import harvesters.core
     except ImportError as error:
         raise UserError(
             f"cameras.{section.name}.kind = 'genicam': harvesters is not installed; pip install 'senbetsu[genicam]'"
@@ -44,7 +46,9 @@ def connect(section: CameraSection) -> "GenTLDevice":
     assert section.producer is not None
     where = f"cameras.{section.name}.producer = {str(section.producer)!r}"
     try:
-        producer = _producer(section.producer, where, Harvester)
+        # It measures its time-outs by the wall clock, which may be set back while it waits.
+        harvesters.core.time = SimpleNamespace(time=time.monotonic, sleep=time.sleep)
+        producer = _producer(section.producer, where, harvesters.core.Harvester)
         return producer.connect(section)
     except genicam.gentl.GenericException as error:
         raise CameraFault(f"camera {section.name}: the producer cannot open it: {_first_line(error)}") from error
@@ -75,7 +79,12 @@ class Producer:
                     f"cameras.{section.name}.source = {section.source!r}: {self.path.name} knows no camera of that serial "
                     f"number, name or id; here are: {here}; check cable, power and network"
                 )
-            device = GenTLDevice(self, self._harvester, info)
+            try:
+                device = GenTLDevice(self, self._harvester, info)
+            except BaseException:
+                # What is known of it may be of before it was unplugged: it is looked for anew.
+                self._harvester.device_info_list.remove(info)
+                raise
             self._open += 1
             return device
 

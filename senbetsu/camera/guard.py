@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from senbetsu.camera.interface import Camera, CameraFault, CameraSettings, Frame
+from senbetsu.camera.settings import differences
 from senbetsu.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -53,17 +54,20 @@ class GuardedCamera:
         frozen_ns: int,
         *,
         may_repeat_simulated: bool = True,
+        expected: CameraSettings | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`silent_ns`: without any sign of life for this long it is in fault. `frozen_ns`: 0 for never.
 
-        `may_repeat_simulated`: what is not of a sensor may repeat a picture to the last bit.
+        `may_repeat_simulated`: what is not of a sensor may repeat a picture to the last bit. `expected`: as it was
+        calibrated; left out, as it is when it is first connected. A camera that reads back others is in fault.
         """
         self._camera = camera
         self.name = camera.name
         self._silent_ns = silent_ns
         self._frozen_ns = frozen_ns
         self._may_repeat_simulated = may_repeat_simulated
+        self._expected = expected
         self._clock = clock
         self._lock = threading.Lock()
         self._fault: str | None = None
@@ -90,10 +94,23 @@ class GuardedCamera:
     def open(self) -> None:
         """Connect; a camera that is not there now is waited for in the background."""
         try:
-            self._camera.open()
+            self._open()
         except CameraFault as fault:
             self._lose(str(fault))
         self._begin()
+
+    def _open(self) -> None:
+        self._camera.open()
+        found = self._camera.settings()
+        if self._expected is None:
+            self._expected = found
+        changed = differences(self._expected, found)
+        if changed:
+            self._camera.close()
+            raise CameraFault(
+                f"camera {self.name}: not set as it was: {changed}; set it as it was, or write what is to hold into the "
+                "config and calibrate again"
+            )
 
     def grab(self, not_before_ns: int, until_ns: int) -> Frame | None:
         """As the camera's; a picture that it gave before is told as one with an error."""
@@ -150,7 +167,7 @@ class GuardedCamera:
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
                 try:
                     self._camera.close()
-                    self._camera.open()
+                    self._open()
                 except (CameraFault, UserError) as error:
                     # What was right at the start and is not now: a device file that went with its plug.
                     with self._lock:
@@ -167,9 +184,13 @@ class GuardedCamera:
             self._died = error
 
     def prepare(self) -> None:
-        """Nothing while it is in fault."""
-        if self._fault is None:
+        """Nothing while it is in fault; where it comes to be in one, the next `grab` says so."""
+        if self._fault is not None:
+            return
+        try:
             self._camera.prepare()
+        except CameraFault as fault:
+            self._lose(str(fault))
 
     def check(self) -> bool:
         """As the camera's; one that shows no life for too long is lost."""

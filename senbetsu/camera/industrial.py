@@ -160,6 +160,7 @@ class IndustrialCamera:
         left_ns = max(0, until_ns - time.monotonic_ns())
         fired_at_ns = time.monotonic_ns()
         if not device.fire(left_ns / 1e9):
+            self._raise_if_silent(fired_at_ns)
             return None
         frame = self._next_frame(0, until_ns, fired_at_ns)
         if frame is None:
@@ -179,7 +180,8 @@ class IndustrialCamera:
             asked_ns = time.monotonic_ns()
             delivery = device.fetch(max(0, until_ns - asked_ns) / 1e9)
             if delivery is None:
-                self._raise_if_silent(asked_ns)
+                if self._section.trigger != "hardware":  # there may be no pulses; see `edges`
+                    self._raise_if_silent(asked_ns)
                 self._empty_at_ns = asked_ns
                 return None
             self._awaited_since_ns = None
@@ -195,9 +197,7 @@ class IndustrialCamera:
                 )
 
     def _raise_if_silent(self, asked_ns: int) -> None:
-        """It may answer all control reads and yet deliver nothing. With a hardware trigger there may be no pulses."""
-        if self._section.trigger == "hardware":
-            return
+        """It may answer all control reads and yet deliver nothing of what was asked for."""
         if self._awaited_since_ns is None:
             self._awaited_since_ns = asked_ns
         waited_ns = time.monotonic_ns() - self._awaited_since_ns
@@ -219,7 +219,10 @@ class IndustrialCamera:
         return ticks * 1_000_000_000 // self._connected().tick_hz
 
     def prepare(self) -> None:
-        """The camera is ready by itself."""
+        """The camera is ready by itself. Its clock is asked again, also of one that is never idle."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._asked_clock_ns > ASK_CLOCK_EVERY_NS:
+            self._ask_clock(now_ns)
 
     def check(self) -> bool:
         """A control read, now and then."""
@@ -232,8 +235,7 @@ class IndustrialCamera:
             alive = device.alive()
         except FeatureError as error:
             raise CameraFault(f"camera {self.name}: does not answer a control read: {error}") from error
-        if now_ns - self._asked_clock_ns > ASK_CLOCK_EVERY_NS:
-            self._ask_clock(now_ns)
+        self.prepare()
         return alive
 
     def _ask_clock(self, now_ns: int) -> None:
@@ -249,7 +251,8 @@ class IndustrialCamera:
         self._asked_clock_ns = now_ns
 
     def edges(self) -> int | None:
-        """The counter of its trigger line, asked now."""
+        """The counter of its trigger line, asked now: where a pulse has no frame. If none has, it is silent."""
+        self._raise_if_silent(time.monotonic_ns())
         if not self._counts_edges:
             return None
         try:

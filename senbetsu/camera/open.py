@@ -6,7 +6,7 @@ from senbetsu.camera import genicam, pylon
 from senbetsu.camera.folder import FolderCamera
 from senbetsu.camera.guard import GuardedCamera
 from senbetsu.camera.industrial import IndustrialCamera
-from senbetsu.camera.interface import Camera
+from senbetsu.camera.interface import Camera, CameraSettings
 from senbetsu.camera.opencv import OpenCVCamera
 from senbetsu.camera.pattern import PatternCamera
 from senbetsu.config import CameraSection
@@ -21,8 +21,11 @@ KINDS: dict[str, Callable[[CameraSection], Camera]] = {
 }
 
 
-def open_camera(section: CameraSection) -> Camera:
-    """A camera, connected or being waited for. Raises UserError where its source does not exist or a setting is wrong."""
+def open_camera(section: CameraSection, expected: CameraSettings | None = None) -> Camera:
+    """A camera, connected or being waited for; `expected`: the settings that it has to read back.
+
+    Raises UserError where its source does not exist or a setting is wrong.
+    """
     frozen_ms = section.frozen_ms
     if frozen_ms is None:
         # A stream's compression leaves out what did not change, so that a still picture comes back to the last bit.
@@ -32,6 +35,7 @@ def open_camera(section: CameraSection) -> Camera:
         round(section.silent_ms * 1e6),
         round(frozen_ms * 1e6),
         may_repeat_simulated=section.frozen_ms is None,
+        expected=expected,
     )
     camera.open()
     return camera

@@ -54,21 +54,26 @@ class OpenCVCamera:
         device = Path(f"/dev/video{self._source}" if isinstance(self._source, int) else self._source)
         if not self._is_stream and not device.exists():
             here = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
-            raise UserError(
-                f"{self._where}: there is no {device}; give the number or path of a video device (here: {here}), "
+            raise self._not_there(
+                f"there is no {device}; give the number or path of a video device (here: {here}), "
                 "a video file, or the URL of a stream"
             )
         video = self._connect()
         if video is None:
-            raise UserError(
-                f"{self._where}: cannot be opened as a camera, stream or video; "
+            raise self._not_there(
+                "cannot be opened as a camera, stream or video; "
                 "is it in use by another program, may this user read it, is the address right?"
             )
         self._reader = Reader(self.name, str(self._source), video, self._silent_ns, is_file=self._is_file)
         self._reader.start()
         if not self._reader.wait_for_first(max(self._silent_ns / 1e9, FIRST_FRAME_S)):
             self.close()
-            raise UserError(f"{self._where}: opened, but no frame came")
+            raise self._not_there("opened, but no frame came")
+
+    def _not_there(self, why: str) -> CameraFault | UserError:
+        """A camera or a stream may come yet, as when it starts more slowly than this PC; a file does not."""
+        may_come = self._is_stream or isinstance(self._source, int) or self._source.startswith("/dev/")
+        return CameraFault(f"{self._where}: {why}") if may_come else UserError(f"{self._where}: {why}")
 
     def _connect(self) -> Any | None:
         if self._is_stream:
@@ -190,6 +195,7 @@ class Reader:
                 self._closing.wait((due_ns - time.monotonic_ns()) / 1e9)
                 exposed_at_ns = arrived_ns = time.monotonic_ns()
             else:
+                exposures.free_running_frame(arrived_ns)
                 exposed_at_ns = exposures.earliest_ns(asked_ns, arrived_ns, driver_stamp_ns)
             if whole and image is not None:
                 self._ring[slot] = image

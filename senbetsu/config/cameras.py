@@ -88,6 +88,12 @@ class CameraSection(Section):
             raise ValueError("kind = 'genicam' needs producer: the path of the camera maker's GenTL producer (*.cti)")
         if self.trigger == "hardware" and self.kind not in ("pylon", "genicam"):
             raise ValueError(f"trigger = 'hardware' needs a camera with a trigger input, not kind = {self.kind!r}")
+        mine = {"exposure_us", "gain_db", "roi", "pixel_format"} & self.model_fields_set
+        unused = sorted(name for name in mine if getattr(self, name) is not None)
+        if unused and self.kind not in ("pylon", "genicam"):
+            raise ValueError(
+                f"{', '.join(unused)}: only pylon and genicam cameras are set, not kind = {self.kind!r}; leave out"
+            )
         if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 8):
             raise ValueError(f"roi = {list(self.roi)}: x, y >= 0 and width, height >= 8 pixels")
         within = None if self.belt is None else self.belt.within

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
+import calibrate.shots
 from calibrate.live import COMPARED_FROM, MOST_REFUSED, Sieve, finished, take_live
+from senbetsu.camera.folder import FolderCamera
 from senbetsu.config import CameraSection, Config, GateSection
 from senbetsu.errors import ArtifactError, UserError
 from senbetsu.images import read_image
-from senbetsu.profile import CameraBinding, camera_settings_sha256, check_camera_binding
+from senbetsu.profile import CameraBinding, camera_settings_sha256, check_camera_binding, check_read_back
 
 GATES = (GateSection(name="gate1"),)
 
@@ -71,14 +73,14 @@ def test_pictures_are_kept_without_loss_and_the_bad_ones_are_not(drawn_part, tmp
     source = write(tmp_path / "belt", [*good[:25], good[24], *spoilt(good[3]).values(), *good[25:]])
     (source / "0026a.png").write_bytes((source / "0000.png").read_bytes()[:300])
     with caplog.at_level("INFO"):
-        folder, section = take_live(settings(tmp_path, source), "cam1", 30)
+        folder, section, _ = take_live(settings(tmp_path, source), "cam1", 30)
     taken = sorted(folder.glob("*.png"))
     assert len(taken) == 30
     assert all(np.array_equal(read_image(path), picture) for path, picture in zip(taken, good, strict=True))
     assert "refused: 1 incomplete, 1 frozen, 1 over-exposed, 1 under-exposed, 1 blurred" in caplog.text
     assert section.name == "cam1"
     finished(folder)
-    again, _ = take_live(settings(tmp_path, source), "cam1", 1)
+    again, _, _ = take_live(settings(tmp_path, source), "cam1", 1)
     assert json.loads((again / "unfinished.json").read_text())["camera"] == "cam1"
 
 
@@ -87,7 +89,7 @@ def test_a_video_played_as_a_camera_is_taken_too(drawn_part, tmp_path: Path) -> 
     for seed in range(40):
         video.write(drawn_part(seed))
     video.release()
-    folder, _ = take_live(settings(tmp_path, tmp_path / "belt.avi", "opencv"), "cam1", 6)
+    folder, _, _ = take_live(settings(tmp_path, tmp_path / "belt.avi", "opencv"), "cam1", 6)
     pictures = [read_image(path) for path in sorted(folder.glob("*.png"))]
     assert len(pictures) == 6
     assert len({picture.tobytes() for picture in pictures}) == 6
@@ -103,7 +105,7 @@ def test_a_recording_that_is_over_and_a_camera_that_shows_one_picture_end_with_w
         take_live(settings(tmp_path, source, loop=True), "cam1", 9)
     # More parts come: it goes on with those three.
     write(tmp_path / "belt", [drawn_part(seed) for seed in range(12)])
-    folder, _ = take_live(settings(tmp_path, source), "cam1", 9)
+    folder, _, _ = take_live(settings(tmp_path, source), "cam1", 9)
     assert [path.stem for path in sorted(folder.glob("*.png"))] == [f"{number:06d}" for number in range(1, 10)]
 
 
@@ -128,6 +130,34 @@ def test_the_profile_is_bound_to_what_the_camera_sees_and_to_nothing_else(tmp_pa
             check_camera_binding(binding, changed)
     with pytest.raises(ArtifactError, match="camera cam9, which is not configured"):
         check_camera_binding(CameraBinding("cam9", "0"), config)
+
+
+def test_the_profile_is_bound_to_what_the_camera_reads_back(tmp_path: Path) -> None:
+    binding = CameraBinding("cam1", "0", {"roi": [0, 0, 64, 48], "exposure_us": 500.0, "serial": "1", "model": "M"})
+    now = {"roi": [0, 0, 64, 48], "exposure_us": 501.0, "serial": "2", "gain_db": 6.0}
+    check_read_back(
+        binding, {"cam1": now}.__getitem__
+    )  # a step of the camera's, another of its kind, what was not told
+    check_read_back(binding, {"cam1": {}}.__getitem__)  # not connected
+    check_read_back(None, {}.__getitem__)
+    with pytest.raises(ArtifactError, match=r"camera cam1 set otherwise: exposure_us is 520\.0, was 500\.0"):
+        check_read_back(binding, {"cam1": {**now, "exposure_us": 520.0}}.__getitem__)
+
+
+def test_pictures_that_a_camera_took_otherwise_are_not_added_to(drawn_part, tmp_path: Path, monkeypatch) -> None:
+    reads_back: dict[str, object] = {"gain_db": 6.0}
+    monkeypatch.setattr(FolderCamera, "settings", lambda _: reads_back)
+    source = write(tmp_path / "belt", [drawn_part(seed) for seed in range(3)])
+    with pytest.raises(UserError, match="has been shown"):
+        take_live(settings(tmp_path, source), "cam1", 9)
+    reads_back["gain_db"] = 0.0
+    monkeypatch.setattr(calibrate.shots, "GIVE_UP_S", 0.5)
+    with pytest.raises(UserError, match=r"not set as it was: gain_db is 0\.0, was 6\.0"):
+        take_live(settings(tmp_path, source), "cam1", 9)
+    reads_back["gain_db"] = 6.0
+    write(source, [drawn_part(seed) for seed in range(3, 12)])
+    _, _, read_back = take_live(settings(tmp_path, source), "cam1", 9)
+    assert read_back == {"gain_db": 6.0}
 
 
 def test_interrupted_resumed_calibrated_and_bound(senbetsu, line, drawn_part, tmp_path: Path) -> None:

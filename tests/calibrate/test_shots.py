@@ -168,7 +168,7 @@ def test_the_pulses_of_a_hardware_triggered_camera_are_the_parts(monkeypatch: py
     config = Config(artifacts=tmp_path, cameras=(section_of(**settings),), gates=(GateSection(name="gate1"),))
     opened: list[object] = []
     real: Callable = calibrate.live.open_camera
-    monkeypatch.setattr(calibrate.live, "open_camera", lambda section: opened.append(real(section)) or opened[-1])
+    monkeypatch.setattr(calibrate.live, "open_camera", lambda *given: opened.append(real(*given)) or opened[-1])
     done = threading.Event()
 
     def pulse() -> None:
@@ -179,10 +179,11 @@ def test_the_pulses_of_a_hardware_triggered_camera_are_the_parts(monkeypatch: py
     pulses = threading.Thread(target=pulse)
     pulses.start()
     try:
-        folder, _ = take_live(config, "cam1", 6)
+        folder, _, read_back = take_live(config, "cam1", 6)
     finally:
         done.set()
         pulses.join()
     pictures = [read_image(path) for path in sorted(folder.glob("*.png"))]
     assert [one.shape for one in pictures] == [(48, 64, 3)] * 6
     assert len({one.tobytes() for one in pictures}) == 6
+    assert (read_back["model"], read_back["roi"]) == ("CamEmu", [0, 0, 64, 48])

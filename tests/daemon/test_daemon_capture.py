@@ -73,6 +73,7 @@ def run() -> Callable[..., Any]:
         skips_before: tuple[int, ...] = (),
         free_run: bool = False,
         waits: Callable[[int], None] = lambda until_ns: None,
+        proven_ns: int = FAR_NS,
     ) -> Any:
         """Order a frame for a part at each trigger time, let the thread work, and tell what became of whom."""
         book = Book(None)
@@ -85,7 +86,7 @@ def run() -> Callable[..., Any]:
         camera = ScriptedCamera(script, exposes, skips_before)
         capture = Capture(
             camera, section, GateSection(name="gate1"), book, frames, outbox,
-            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda: ENGINE_NS,
+            Progress({"cam1": 10**9}, 10**9, 10**9, {"cam1": proven_ns}), Metrics(DAEMON_METRICS), lambda: ENGINE_NS,
             lambda _, error: deaths.append(error),
         )  # fmt: skip
         camera.on_end = capture.stop if free_run else camera.on_end
@@ -159,6 +160,17 @@ def test_who_waits_for_the_result_is_told_of_a_missing_frame_before_the_deadline
     done = run([None], [now_ns], exposes=True, due_ns=now_ns + due_ms * 1_000_000, waits=waited_until_ns.append)
     assert done.settled == {0: Reason.NO_FRAME}
     assert waited_until_ns == [now_ns + most_ms * 1_000_000]
+
+
+def test_a_part_that_comes_too_late_for_the_engine_takes_no_frame_either(run: Any) -> None:
+    now_ns = time.monotonic_ns()
+    done = run([], [now_ns - 80_000_000], exposes=True, due_ns=now_ns + 20_000_000)
+    assert done.settled == {0: Reason.OVERLOAD}
+
+
+def test_parts_of_a_camera_that_hangs_in_its_driver_are_rejected_at_once(run: Any) -> None:
+    done = run([], [1, 2], exposes=True, proven_ns=0)
+    assert done.settled == {0: Reason.CAMERA_FAULT, 1: Reason.CAMERA_FAULT}
 
 
 def test_a_camera_that_crashes_ends_the_thread_and_says_so(run: Any) -> None:
@@ -267,7 +279,7 @@ def free_running(
 
     capture = Capture(
         Free([], False, ()), section, GateSection(name="gate1"), book, frames, outbox,
-        Progress({"cam1": 10**9}, 10**9, 10**9), metrics or Metrics(DAEMON_METRICS), lambda: ENGINE_NS,
+        Progress({"cam1": 10**9}, 10**9, 10**9, {"cam1": FAR_NS}), metrics or Metrics(DAEMON_METRICS), lambda: ENGINE_NS,
         lambda name, error: None,
     )  # fmt: skip
     capture.run()

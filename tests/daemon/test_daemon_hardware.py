@@ -56,7 +56,7 @@ class Line:
         self.deaths: list[BaseException] = []
         self.capture = Capture(
             self.camera, self.section, GateSection(name="gate1"), self.book, self.frames, self.outbox,
-            Progress({"cam1": 10**9}, 10**9, 10**9), Metrics(DAEMON_METRICS), lambda: 0,
+            Progress({"cam1": 10**9}, 10**9, 10**9, {"cam1": 1 << 62}), Metrics(DAEMON_METRICS), lambda: 0,
             lambda _, error: self.deaths.append(error),
         )  # fmt: skip
         self.capture.start()

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon.reconcile import Reconciler, Settled
+from senbetsu.camera import CameraFault
 from senbetsu.verdict import Reason
 
 MS = 1_000_000
@@ -74,7 +75,7 @@ class Line:
             self.settled += self.reconciler.trigger(number, now_ns, part)
         elif what == "frame":
             exposed_ns, part, edge = of
-            self.settled += self.reconciler.frame(edge if self.counts else None, exposed_ns, now_ns, part)
+            self.settled += self.reconciler.frame(edge if self.counts else None, exposed_ns, part)
         else:
             self.settled += self.reconciler.tick(now_ns)
 
@@ -194,3 +195,37 @@ def test_a_lost_camera_gives_its_parts_back_and_is_out_of_step_until_a_new_run()
     assert settled.reason is Reason.OUT_OF_STEP
     assert reconciler.begin(2) == []
     assert reconciler.why is None
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_who_took_the_frames_late_costs_no_part(counts: bool) -> None:
+    """Three parts came while nobody looked; their frames wait in the driver, and the PLC's words before the door."""
+    line = Line(counts=counts)
+    line.play([Pulse()])
+    at_ns = [START_NS + 10 * SPACING_NS + number * SPACING_NS for number in range(3)]
+    words = [(FIRST_TRIGGER + 1 + number, at + 5 * MS, number + 1) for number, at in enumerate(at_ns)]
+    line.edge_count += len(at_ns)
+    for number, at in enumerate(at_ns):
+        for trigger, word_ns, part in words:
+            line.settled += line.reconciler.trigger(trigger % 65_536, word_ns, part)
+        words = []
+        edge = FIRST_EDGE + 2 + number if counts else None
+        line.settled += line.reconciler.frame(edge, at, number + 1)
+    line.settled += line.reconciler.tick(at_ns[-1] + 10 * SPACING_NS)
+    assert [(each.part, each.picture) for each in line.settled] == [(part, part) for part in range(4)]
+    assert line.reconciler.why is None
+
+
+def test_a_camera_that_is_lost_while_its_count_is_asked_rejects_the_part_that_asked() -> None:
+    def edges() -> int:
+        raise CameraFault("gone")
+
+    reconciler: Reconciler[int, int] = Reconciler(WINDOW_NS, edges)
+    reconciler.begin(1)
+    reconciler.trigger(1, START_NS, 1)
+    assert [each.part for each in reconciler.frame(FIRST_EDGE, START_NS, 1)] == [1]
+    reconciler.trigger(2, START_NS + SPACING_NS, 2)
+    reconciler.trigger(3, START_NS + 2 * SPACING_NS, 3)
+    settled = reconciler.tick(START_NS + 2 * SPACING_NS)
+    assert [(each.part, each.reason) for each in settled] == [(2, Reason.CAMERA_FAULT), (3, Reason.OUT_OF_STEP)]
+    assert reconciler.why == "gone"

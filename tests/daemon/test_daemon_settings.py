@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from daemon.check import check_config
-from senbetsu.camera import open_camera
+from senbetsu.camera import CameraFault, open_camera
 from senbetsu.config import CameraSection, Config
 from senbetsu.errors import UserError
 
@@ -34,8 +35,7 @@ def test_a_gate_is_either_triggered_or_free_running() -> None:
         ("folder", "/nowhere/at/all", "no such file or folder"),
         ("folder", "{empty}", "no picture in this folder"),
         ("folder", "{video}", "not a video"),
-        ("opencv", "77", "there is no /dev/video77"),
-        ("opencv", "/dev/nothing", "there is no /dev/nothing"),
+        ("opencv", "/nowhere/at/all.mp4", "there is no /nowhere/at/all.mp4"),
         ("opencv", "{text}", "cannot be opened"),
         ("opencv", "rtsp://127.0.0.1:9/none", "network stream"),
     ],
@@ -53,7 +53,23 @@ def test_a_source_that_is_not_there_is_an_error_that_names_the_setting(
     assert says in str(caught.value)
 
 
-def test_a_stream_that_does_not_answer_is_an_error_that_names_the_setting() -> None:
-    stream = {"kind": "opencv", "source": "rtsp://127.0.0.1:9/none", "trigger": "free_run", "silent_ms": 500}
-    with pytest.raises(UserError, match=r"^cameras\.cam1\.source = 'rtsp://127.0.0.1:9/none': cannot be opened"):
-        open_camera(CameraSection.model_validate({**CAMERA, **stream}))
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("rtsp://127.0.0.1:9/none", "cannot be opened"),
+        ("77", "there is no /dev/video77"),
+        ("/dev/nothing", "there is no /dev/nothing"),
+    ],
+)
+def test_a_camera_or_stream_that_is_not_there_yet_is_waited_for(source: str, says: str) -> None:
+    settings = {"kind": "opencv", "source": source, "trigger": "free_run", "silent_ms": 500}
+    camera = open_camera(CameraSection.model_validate({**CAMERA, **settings}))
+    with pytest.raises(CameraFault, match=rf"^cameras\.cam1\.source = '{source}': {says}.*; reconnecting"):
+        camera.grab(0, 0)
+    camera.close()
+
+
+@pytest.mark.parametrize("setting", [{"exposure_us": 500.0}, {"roi": [0, 0, 64, 64]}])
+def test_a_setting_that_the_camera_would_not_be_given_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"{next(iter(setting))}: only pylon and genicam"):
+        CameraSection.model_validate({**CAMERA, "kind": "opencv", "source": "0", **setting})

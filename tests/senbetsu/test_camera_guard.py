@@ -26,6 +26,8 @@ class Scripted:
         self.now_ns = 10**12
         self.grey: int | None = 0
         self.fault: str | None = None
+        self.fault_between: str | None = None
+        self.reads_back: dict[str, Any] = {"gain_db": 1.0}
         self.opens: list[BaseException | None] = []
         self.opened = 0
         self.alive = True
@@ -55,13 +57,16 @@ class Scripted:
             raise CameraFault(self.fault)
         return self.alive
 
-    def prepare(self) -> None: ...
+    def prepare(self) -> None:
+        if self.fault_between is not None:
+            raise CameraFault(self.fault_between)
+
     def close(self) -> None: ...
     def edges(self) -> int | None:
         return 7
 
     def settings(self) -> dict[str, Any]:
-        return {"gain_db": 1.0}
+        return dict(self.reads_back)
 
 
 @pytest.fixture
@@ -105,6 +110,43 @@ def test_a_lost_camera_is_a_fault_for_every_trigger_and_comes_back_with_ids_that
     device.may_open.set()
     device.grey = 2
     assert until_well(camera).frame_id == 2
+
+
+def test_a_camera_that_comes_back_set_otherwise_is_in_fault_until_it_is_set_as_it_was(
+    camera: Any, device: Scripted
+) -> None:
+    device.reads_back["gain_db"] = 2.0
+    device.fault = "unplugged"
+    with pytest.raises(CameraFault, match="unplugged"):
+        camera.grab(0, 0)
+    until = time.monotonic() + PATIENCE_S
+    while "not set as it was: gain_db is 2.0, was 1.0" not in why(camera):
+        assert time.monotonic() < until
+    device.reads_back["gain_db"] = 1.0
+    until_well(camera)
+
+
+def test_a_camera_that_was_calibrated_otherwise_is_in_fault_from_the_start(device: Scripted) -> None:
+    guarded = GuardedCamera(device, 2000 * MS, 1000 * MS, expected={"gain_db": 9.0}, clock=lambda: device.now_ns)
+    guarded.open()
+    assert "gain_db is 1.0, was 9.0" in why(guarded)
+    guarded.close()
+
+
+def why(camera: Any) -> str:
+    try:
+        camera.grab(0, 0)
+    except CameraFault as fault:
+        return str(fault)
+    return ""
+
+
+def test_a_fault_that_shows_between_two_frames_is_said_by_the_next(camera: Any, device: Scripted) -> None:
+    device.may_open.clear()
+    device.fault_between = "does not tell its time"
+    camera.prepare()
+    with pytest.raises(CameraFault, match="does not tell its time"):
+        camera.grab(0, 0)
 
 
 def test_it_tries_for_ever_whatever_opening_says(camera: Any, device: Scripted) -> None:

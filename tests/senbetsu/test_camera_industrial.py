@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import senbetsu.camera.guard
 from senbetsu.camera import Camera, CameraFault, Frame, open_camera
+from senbetsu.camera.features import Nodes, Value, read_settings
 from senbetsu.config import CameraSection
 from senbetsu.errors import UserError
 
@@ -181,6 +182,77 @@ def test_a_frame_that_was_too_late_for_its_trigger_is_never_the_next_ones(opened
     # The one that was thrown away has number 2, and nothing of it is left behind the next one.
     assert next_frame(camera).frame_id == 3
     assert device.fetch(0.1) is None
+
+
+def test_a_camera_that_is_lost_while_its_acquisition_begins_anew_is_a_fault(opened: Open) -> None:
+    """The handle was closed under it: reading a feature fails, which is no other kind of failure."""
+    camera: Any = opened("pylon", trigger="software")
+    next_frame(camera)
+    device = camera._camera._device
+    with pytest.MonkeyPatch.context() as late:
+        late.setattr(device, "fetch", lambda timeout_s: None)
+        late.setattr(device, "stop", inner(camera).Close)
+        with pytest.raises(CameraFault, match="PixelFormat"):
+            camera.grab(0, time.monotonic_ns() + round(PATIENCE_S * 1e9))
+
+
+def test_a_camera_that_is_never_ready_for_a_trigger_is_silent(opened: Open) -> None:
+    camera: Any = opened("pylon", trigger="software", silent_ms=200.0)
+    next_frame(camera)
+    camera._camera._frame_limit_ns = 200_000_000
+    camera._camera._device.fire = lambda timeout_s: False
+    assert camera.grab(0, time.monotonic_ns()) is None
+    assert "silent: no frame" in until_fault(camera)
+
+
+def test_pulses_without_a_frame_are_silence_and_no_pulses_are_not(opened: Open) -> None:
+    """`edges` is asked where a pulse has no frame."""
+    camera: Any = opened("pylon", trigger="hardware")
+    camera._camera._frame_limit_ns = 50_000_000
+    assert camera.edges() is None
+    assert camera.grab(0, time.monotonic_ns() + 50_000_000) is None
+    inner(camera).TriggerSoftware.Execute()
+    next_frame(camera)
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until:
+        assert camera.grab(0, time.monotonic_ns() + 10_000_000) is None
+    assert camera.edges() is None  # the first in a row
+    time.sleep(0.06)
+    with pytest.raises(CameraFault, match="silent: no frame"):
+        camera.edges()
+
+
+def test_a_camera_that_is_never_idle_is_asked_its_time_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither camera here has a clock; when it would be asked is seen all the same."""
+    camera: Any = opened("pylon")
+    asked: list[int] = []
+    monkeypatch.setattr(camera._camera, "_ask_clock", asked.append)
+    next_frame(camera)
+    camera.prepare()
+    assert len(asked) == 1  # none was asked since it was opened
+    camera._camera._asked_clock_ns = time.monotonic_ns()
+    next_frame(camera)
+    camera.prepare()
+    assert len(asked) == 1
+
+
+def test_what_the_camera_sets_by_itself_is_not_read_back_as_a_number() -> None:
+    class Automatic(Nodes):
+        values: ClassVar[dict[str, Value]] = {
+            "ExposureTime": 812.5,
+            "ExposureAuto": "Continuous",
+            "Gain": 3.0,
+            "GainAuto": "Off",
+        }
+
+        def has(self, name: str) -> bool:
+            return name in self.values
+
+        def get(self, name: str) -> Value:
+            return self.values[name]
+
+    found = read_settings(Automatic())
+    assert (found["exposure_us"], found["gain_db"]) == ("automatic", 3.0)
 
 
 def test_a_pulse_on_the_line_exposes_and_without_one_there_is_none(opened: Open) -> None:

@@ -125,7 +125,8 @@ are never taken away or given another meaning without a new `schema`.
 - A new `epoch` is a new start of the daemon: what was outstanding has no result and never will; numbers begin at 1.
 - The same result may come twice, from PUB and from a replay: (`epoch`, `seq`) says that it is the same.
 - `ack` takes results out of the metric `senbetsu_results_unacknowledged`. It deletes nothing; the bridge sends it.
-- No heartbeat for 500 ms: cameras or engine are not proven. Do not let a part pass on what is older.""",
+- No heartbeat for 500 ms: the engine, or not one of the cameras, is proven. Do not let a part pass on what is older. While one
+  camera of several is silent its own parts are rejected, and the state tells it.""",
         *(f"## {kind.__name__}\n\n{_first_line(kind)}\n\n{_table(fields_of(kind))}" for kind in PUBLISHED),
         f"### Reasons\n\n| number | reason | meaning |\n|---|---|---|\n{reasons}\n\nStates: {states}.",
         "## Requests\n\nA field that may be null may be left out. Every request is answered, `ok` true or false; not ok: `error`\n"

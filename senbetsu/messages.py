@@ -136,7 +136,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """Sent every 100 ms, only while the cameras and the engine are proven; shows a lost last result by its `seq`."""
+    """Sent every 100 ms, only while the engine and a camera are proven; shows a lost last result by its `seq`."""
 
     schema: int = field(default=SCHEMA, metadata=_SCHEMA)
     instance: str = field(metadata=_INSTANCE)

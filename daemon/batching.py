@@ -72,27 +72,35 @@ class BatchPolicy:
     def split(self, lines: Sequence[Sequence[W]], now_ns: int, speed: Speed) -> Split[W]:
         """Who is judged now, and who no longer can be. The lines are in the order of their turns, each oldest first."""
         split: Split[W] = Split([], [], [], [0] * len(lines))
-        batch, expired, hopeless, taken = split
+        batch, _, hopeless, taken = split
         alone_ns = now_ns + speed.p99_ns(1)
         earliest_ns = 0
+        for turn, line in enumerate(lines):
+            taken[turn] = _skip_late(line, 0, now_ns, alone_ns, split)
         turns = deque(range(len(lines)))
         while turns:
             turn = turns.popleft()
             line = lines[turn]
-            while taken[turn] < len(line):
-                part = line[taken[turn]]
-                if part.deadline_ns >= alone_ns and part.deadline_ns > now_ns:
-                    earliest_ns = min(earliest_ns, part.deadline_ns) if batch else part.deadline_ns
-                    if len(batch) == self.max_batch or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
-                        return split
-                    batch.append(part)
-                    taken[turn] += 1
-                    turns.append(turn)
-                    break
-                (expired if part.deadline_ns <= now_ns else hopeless).append(part)
-                taken[turn] += 1
+            taken[turn] = _skip_late(line, taken[turn], now_ns, alone_ns, split)
+            if taken[turn] == len(line):
+                continue
+            part = line[taken[turn]]
+            earliest_ns = min(earliest_ns, part.deadline_ns) if batch else part.deadline_ns
+            if len(batch) == self.max_batch or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
+                return split
+            batch.append(part)
+            taken[turn] += 1
+            turns.append(turn)
         if not batch and hopeless:
             tried = next(part for line in lines for part in reversed(line) if part.deadline_ns > now_ns)
             hopeless.remove(tried)
             batch.append(tried)
         return split
+
+
+def _skip_late(line: Sequence[W], first: int, now_ns: int, alone_ns: int, split: Split[W]) -> int:
+    """From `first` on, those that can no longer be judged in time; how many of the line are taken then."""
+    while first < len(line) and (line[first].deadline_ns < alone_ns or line[first].deadline_ns <= now_ns):
+        (split.expired if line[first].deadline_ns <= now_ns else split.hopeless).append(line[first])
+        first += 1
+    return first

@@ -61,8 +61,8 @@ class Book:
     """Open looks of each open trigger."""
     _deadlines: list[tuple[int, int]] = field(default_factory=list)
     """Heap of (deadline, number); settled ones leave it when they come to the top."""
-    _awaiting: set[int] = field(default_factory=set)
-    """Open looks whose frame has not come."""
+    _frames: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Of open looks whose frame has come: its id, and when it was exposed."""
     _next: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,29 +94,30 @@ class Book:
                     self._next, gate, camera, trigger, part_id, now_ns, deadline_ns, self.active, item, items, run
                 )
                 self._open[look.number] = look
-                self._awaiting.add(look.number)
                 heapq.heappush(self._deadlines, (deadline_ns, look.number))
                 self._next += 1
                 looks.append(look)
             return looks
 
-    def frame_came(self, look: Look) -> bool:
+    def frame_came(self, look: Look, frame_id: int, exposed_at_ns: int) -> bool:
         """Note that the look has a frame; False if it is settled already."""
         with self._lock:
-            self._awaiting.discard(look.number)
-            return look.number in self._open
+            if look.number not in self._open:
+                return False
+            self._frames[look.number] = frame_id, exposed_at_ns
+            return True
 
-    def awaits_frame(self, look: Look) -> bool:
-        """Whether it is open and no frame came for it."""
+    def frame_of(self, look: Look) -> tuple[int, int] | None:
+        """Of an open look: id and exposure of its frame; None where none has come."""
         with self._lock:
-            return look.number in self._awaiting
+            return self._frames.get(look.number)
 
     def settle(self, look: Look) -> bool:
         """True for the first who settles it, and only for that one."""
         with self._lock:
             if self._open.pop(look.number, None) is None:
                 return False
-            self._awaiting.discard(look.number)
+            self._frames.pop(look.number, None)
             if look.trigger is not None:
                 key = (look.gate, look.trigger)
                 self._left[key] -= 1

@@ -80,7 +80,7 @@ class Delivery:
     def hand_on(self, looks: Looks, frame: Frame) -> None:
         """These looks' frame."""
         for look in looks:
-            self._book.frame_came(look)
+            self._book.frame_came(look, frame.frame_id, frame.exposed_at_ns)
         if self.picture_of(frame) is None:
             self.settle(looks, Reason.INCOMPLETE_FRAME, frame)
         else:
@@ -88,7 +88,7 @@ class Delivery:
 
     def hand_on_part(self, look: Look, frame: Frame) -> None:
         """What was cut out of a frame, or of several, that are counted already."""
-        self._book.frame_came(look)
+        self._book.frame_came(look, frame.frame_id, frame.exposed_at_ns)
         if frame.image is None:
             self._say_incomplete(frame)
             self.settle((look,), Reason.INCOMPLETE_FRAME, frame)

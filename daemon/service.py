@@ -191,11 +191,14 @@ class Daemon:
         overdue = self._book.overdue(now_ns - OVERDUE_GRACE_NS)
         silent = self._progress.silent_cameras(now_ns) if overdue else ()
         for look in overdue:
-            reason = Reason.DEADLINE
-            if self._book.awaits_frame(look):
-                # A capture thread that hangs in its driver cannot say so itself.
-                reason = Reason.CAMERA_FAULT if look.camera in silent else Reason.NO_FRAME
-            self._outbox.settle(Outcome(look, reason, now_ns))
+            frame = self._book.frame_of(look)
+            if frame is not None:
+                self._outbox.settle(Outcome(look, Reason.DEADLINE, now_ns, *frame))
+                continue
+            # A capture thread that hangs in its driver cannot say so itself.
+            self._outbox.settle(
+                Outcome(look, Reason.CAMERA_FAULT if look.camera in silent else Reason.NO_FRAME, now_ns)
+            )
 
     def _beat(self, now_ns: int) -> None:
         self._fail_if_engine_stalls(now_ns)
@@ -274,8 +277,10 @@ class Daemon:
         log.critical("FAULT: %s", why)
         now_ns = time.monotonic_ns()
         for look in self._book.still_open():
-            camera_died = not self._captures[look.camera].is_alive() and self._book.awaits_frame(look)
-            self._outbox.settle(Outcome(look, Reason.CAMERA_FAULT if camera_died else Reason.MODEL_FAULT, now_ns))
+            frame = self._book.frame_of(look)
+            camera_died = not self._captures[look.camera].is_alive() and frame is None
+            reason = Reason.CAMERA_FAULT if camera_died else Reason.MODEL_FAULT
+            self._outbox.settle(Outcome(look, reason, now_ns, *(frame or ())))
         self._outbox.close()
         self._enter(State.ABORTED, why)
         self._requests.answer_some()

@@ -54,7 +54,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(look=looks)
     def frame_comes(self, look: Look) -> None:
-        assert self.book.frame_came(look) == (look not in self.settled)
+        assert self.book.frame_came(look, look.number + 100, 7) == (look not in self.settled)
         self.with_frame.add(look.number)
 
     @rule(look=consumes(looks))
@@ -80,8 +80,8 @@ class BookMachine(RuleBasedStateMachine):
         earliest_ns = min((look.deadline_ns for look in still_open), default=1 << 63)
         assert self.book.next_deadline_ns() == earliest_ns
         for look in self.announced:
-            awaits = look in still_open and look.number not in self.with_frame
-            assert self.book.awaits_frame(look) == awaits
+            has = look in still_open and look.number in self.with_frame
+            assert self.book.frame_of(look) == ((look.number + 100, 7) if has else None)
 
 
 BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

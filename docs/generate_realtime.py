@@ -88,13 +88,6 @@ BARS = """
 ## What it comes to
 """
 
-OLDER_BENCH = ("bench", "bench_fifo")
-IDLE_BESIDE = (
-    " An idle daemon, which looks after its engine twice a second, ran beside the bare loop then, and took some of its time: the "
-    "ratio is too high by that (`bench` starts the daemon after the bare loop now)."
-)
-
-
 def where(figures: Figures) -> str:
     """Under which conditions."""
     c = figures["conditions"]
@@ -258,7 +251,7 @@ def pages() -> dict[Path, str]:
         *((run, carried) for run in LOAD["RUNS"]),
     ):
         if "at_the_same_time" in measured.get(name, {}).get("conditions", {}):
-            parts.append(told(measured[name]) + (IDLE_BESIDE if name in OLDER_BENCH else ""))
+            parts.append(told(measured[name]))
     return {
         DOCS / "realtime.md": "\n".join(
             [

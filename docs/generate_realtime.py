@@ -1,4 +1,4 @@
-"""Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,start,recipe_change,int8,plc_latency}.py and `senbetsu bench` measured."""
+"""Writes docs/realtime.md from what benchmarks/{fit,streams,realtime,fairness,start,recipe_change,int8,plc_latency}.py and `senbetsu bench` measured."""
 
 import json
 import runpy
@@ -87,6 +87,7 @@ subscriber on the same PC hears late.
 BARS = """
 ## What it comes to
 """
+
 
 def where(figures: Figures) -> str:
     """Under which conditions."""
@@ -186,6 +187,20 @@ def overload(figures: Figures) -> str:
     )
 
 
+def shared(figures: Figures) -> str:
+    """A camera that is too fast beside calm ones."""
+    alone, beside = figures["calm_alone"]["by_trigger"], figures["beside_a_fast_one"]["by_trigger"]
+    fast = figures["beside_a_fast_one"]["free_run"]["fast"]
+    calm = [camera for name, camera in figures["beside_a_fast_one"]["free_run"].items() if name != "fast"] + [beside]
+    return (
+        f"- **Several cameras, one engine** (`benchmarks/fairness.py`): they take turns, the oldest part of each. Beside one in free run "
+        f"with {fast['rate_hz']} parts/s, where the daemon carries {figures['carries_hz']:.0f}, {len(calm)} with {beside['rate_hz']:.0f} parts/s each for "
+        f"{figures['seconds']:.0f} s: {min(camera['judged'] for camera in calm):.0%} of each one's parts judged within {figures['deadline_ms']:.0f} ms, "
+        f"{fast['judged']:.0%} of the fast one's, the others of which are OVERLOAD. Trigger to result at a subscriber p99 {beside['p99_ms']:.1f} ms, "
+        f"without the fast one {alone['p99_ms']:.1f}. {where(figures)}"
+    )
+
+
 def carried(figures: Figures) -> str:
     """Beside a bare loop."""
     bare, daemon, alone = figures["bare"], figures["daemon"]["parts_per_s"], figures["bare"]["one_part_before"]
@@ -256,6 +271,7 @@ def pages() -> dict[Path, str]:
         DOCS / "realtime.md": "\n".join(
             [
                 *parts,
+                shared(measured["fairness"]),
                 started(measured["start"]),
                 changes(measured["recipe_change"]),
                 *eight_bits(measured),

@@ -240,12 +240,16 @@ def running_line(
     engine = "\n".join(
         f"{name} = {json.dumps(value)}" for name, value in settings.engine.model_dump(mode="json").items()
     )
+    model = "\n".join(
+        f"{name} = {json.dumps(value)}"
+        for name, value in settings.model.model_dump(mode="json", exclude_defaults=True).items()
+    )
     priority = settings.realtime.fifo_priority
     realtime = f"[realtime]\nfifo_priority = {priority}\n" if priority else ""
     config, log = folder / "bench.toml", folder / "daemon.log"
     config.write_text(
-        f'artifacts = {json.dumps(str(settings.artifacts.resolve()))}\n[engine]\n{engine}\n'
-        f'[[gates]]\nname = "{GATE}"\n'
+        f'artifacts = {json.dumps(str(settings.artifacts.resolve()))}\nrecipe = {settings.recipe}\n[engine]\n{engine}\n'
+        f'[model]\n{model}\n[[gates]]\nname = "{GATE}"\n'
         f'[[cameras]]\nname = "{CAMERA}"\nkind = "pattern"\nsource = "{size[0]}x{size[1]}"\ngate = "{GATE}"\n'
         f"buffer_frames = {max(LEAST_BUFFER_FRAMES, buffer_frames)}\n"
         f'[daemon]\npublish = "{publish}"\nrequest = "{request}"\nmetrics_port = {metrics_port}\n{daemon}\n{realtime}',

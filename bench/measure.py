@@ -15,6 +15,7 @@ from senbetsu import __version__
 from senbetsu.backbone import find_backbone
 from senbetsu.camera.pattern import pattern_pictures
 from senbetsu.config import Config
+from senbetsu.errors import UserError
 from senbetsu.judge import Judge, load_judge
 
 LOADS = (0.1, 0.5, 0.8, 0.95)
@@ -51,7 +52,7 @@ def measure(config: Config, folder: Path, size: tuple[int, int], seconds: float)
             daemon.append(line.client.closed_loop(outstanding, seconds))
             stages = line.stages()
         bar.update()
-    capacity = float(np.median(daemon))
+    capacity = _something(float(np.median(daemon)))
     loads: list[Load] = []
     with running_line(folder, config, size, buffer_frames=outstanding) as line:
         for load in (*LOADS, OVERLOAD):
@@ -63,7 +64,7 @@ def measure(config: Config, folder: Path, size: tuple[int, int], seconds: float)
     return {
         "daemon_to_bare_ratio": round(float(np.median(np.array(daemon) / np.array(bare))), 3),
         "bare": {
-            "parts_per_s": round(float(np.median(bare)), 1),
+            "parts_per_s": round(float(np.median(bare)), 1), "rounds": [round(some, 1) for some in bare],
             "one_part_before": asdict(before),
             "one_part_after": asdict(after),
         },
@@ -110,7 +111,7 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
     judge = load_judge(config, for_line=True)
     outstanding = _outstanding(judge)
     with running_line(folder, config, size, buffer_frames=outstanding) as line:
-        capacity = line.client.closed_loop(outstanding, min(seconds, CAPACITY_S))
+        capacity = _something(line.client.closed_loop(outstanding, min(seconds, CAPACITY_S)))
         bar.update()
         load = line.client.open_loop(OVERLOAD * capacity, seconds, DEADLINE_MS)
         bar.update()
@@ -120,6 +121,12 @@ def measure_overload(config: Config, folder: Path, size: tuple[int, int], second
         "load": {"load": OVERLOAD, **asdict(load), "without_result": load.reasons.get("no result", 0)},
         "conditions": _conditions(config, judge, size, seconds),
     }  # fmt: skip
+
+
+def _something(parts_per_s: float) -> float:
+    if parts_per_s <= 0:
+        raise UserError("--seconds: in so short a time not one part was judged; give more")
+    return parts_per_s
 
 
 def _outstanding(judge: Judge) -> int:

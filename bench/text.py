@@ -25,7 +25,7 @@ def text_of(report: dict[str, Any]) -> str:
     plan = report["carries"]
     lines += [
         "",
-        f"a batch's mean time by stage, ms: {stages}",
+        f"a batch's mean time by stage, as busy as it can be, ms: {stages}",
         f"plan for {plan['parts_per_s']:.0f} parts/s: {plan['cameras']} cameras at {plan['at_parts_per_s_each']:.0f} parts/s "
         f"({plan['margin']})",
     ]

@@ -166,13 +166,18 @@ class Judging:
         self._progress.engine_busy_since_ns[lane] = started_ns
         try:
             scores = judges_by.run(len(batch))
-        except BaseException:
+        except BaseException as error:
+            self._progress.fail(f"lane {lane}: {error!r}")
             for waiting in batch:
                 self._settle(waiting, Reason.MODEL_FAULT)
             raise
         done_ns = time.monotonic_ns()
         self._progress.engine_busy_since_ns[lane] = 0
         self._progress.engine_proven()
+        if self._progress.fatal is not None:
+            for waiting in batch:  # another lane failed meanwhile: what this one says is not believed either
+                self._settle(waiting, Reason.MODEL_FAULT)
+            return
         for row, waiting in enumerate(batch):
             score = float(scores.score[row])
             _, reason = decide(score, loaded.judge.threshold)

@@ -37,6 +37,8 @@ class Outbox:
         self._book = book
         self._publish = publish
         self._outcomes: deque[Outcome] = deque()
+        self._failed: list[Outcome] = []
+        """Could not be published as they were; each ended the thread that tried. They are rejected in the end."""
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
 
@@ -57,8 +59,17 @@ class Outbox:
     def close(self) -> None:
         """Publish what is left. What is settled from here on goes nowhere."""
         self._publishing.acquire()
+        with self._lock:  # whoever has settled a look has left its outcome
+            pass
         self._publish_all()
+        for outcome in self._failed:
+            self._publish(Outcome(outcome.look, Reason.MODEL_FAULT, outcome.decided_at_ns))
 
     def _publish_all(self) -> None:
         while self._outcomes:
-            self._publish(self._outcomes.popleft())
+            outcome = self._outcomes.popleft()
+            try:
+                self._publish(outcome)
+            except BaseException:
+                self._failed.append(outcome)
+                raise

@@ -178,9 +178,9 @@ class Recipes:
             self._prepare(loading)
             take_priority(priority)
         except UserError as error:
-            loading.error = str(error)
+            loading.loaded, loading.error = None, str(error)
         except Exception as error:
-            loading.error = f"{type(error).__name__}: {error}"
+            loading.loaded, loading.error = None, f"{type(error).__name__}: {error}"
             log.debug("loading %s failed", loading.asked, exc_info=True)
         loading.done = True
         self._wake()

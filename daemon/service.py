@@ -135,9 +135,9 @@ class Daemon:
         self._wake.set()
 
     def _died(self, thread: str, error: BaseException) -> None:
-        log.critical("thread %s died", thread, exc_info=error)
-        self._progress.fail(f"thread {thread} died: {error!r}")
+        self._progress.fail(f"thread {thread} died: {error!r}")  # first: from here on nothing passes
         self._wake.set()
+        log.critical("thread %s died", thread, exc_info=error)
 
     def run(self) -> int:
         """Until told to stop (0) or unable to go on (1)."""
@@ -160,19 +160,22 @@ class Daemon:
         beat_ns = round(self._config.daemon.heartbeat_ms * 1e6)
         next_beat_ns = time.monotonic_ns()
         requests_wait = False
-        while not self._stopping and self._progress.fatal is None:
-            wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
-            left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
-            if (self._wake.fd, zmq.POLLIN) in poller.poll(0 if requests_wait else left_ms):
-                self._wake.clear()
-            requests_wait = self._requests.answer_some()
-            self._change_recipe()
-            now_ns = time.monotonic_ns()
-            self._settle_overdue(now_ns)
-            self._later.catch_up()
-            if now_ns >= next_beat_ns:
-                next_beat_ns = max(next_beat_ns + beat_ns, now_ns)
-                self._beat(now_ns)
+        try:
+            while not self._stopping and self._progress.fatal is None:
+                wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
+                left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
+                if (self._wake.fd, zmq.POLLIN) in poller.poll(0 if requests_wait else left_ms):
+                    self._wake.clear()
+                requests_wait = self._requests.answer_some()
+                self._change_recipe()
+                now_ns = time.monotonic_ns()
+                self._settle_overdue(now_ns)
+                self._later.catch_up()
+                if now_ns >= next_beat_ns:
+                    next_beat_ns = max(next_beat_ns + beat_ns, now_ns)
+                    self._beat(now_ns)
+        except Exception as error:  # noqa: BLE001  (a defect: what is on its way is rejected, and the process ends)
+            self._died("main", error)
         return self._fault() if self._progress.fatal is not None else self._drain()
 
     def _publish(self, outcome: Outcome) -> None:
@@ -251,13 +254,21 @@ class Daemon:
         self._requests.send(self._recipes.give_up())
         for capture in self._captures.values():
             capture.stop()
-        give_up_ns = time.monotonic_ns() + DRAIN_LIMIT_NS
+        next_beat_ns = time.monotonic_ns()
+        give_up_ns = next_beat_ns + DRAIN_LIMIT_NS
         while self._progress.fatal is None and time.monotonic_ns() < give_up_ns:
             self._requests.answer_some()
             self._settle_overdue(time.monotonic_ns())
             self._later.catch_up()
             self._fail_if_engine_stalls(time.monotonic_ns())
-            capturing = any(capture.is_alive() for capture in self._captures.values())
+            now_ns = time.monotonic_ns()
+            if now_ns >= next_beat_ns and self._progress.all_proven(now_ns):
+                next_beat_ns = now_ns + round(self._config.daemon.heartbeat_ms * 1e6)
+                self._publisher.heartbeat(self._state, self._book.active.recipe)
+            capturing = any(  # one whose driver hangs has nothing left to give
+                capture.is_alive() and not self._progress.is_silent(name, now_ns)
+                for name, capture in self._captures.items()
+            )
             if not capturing and len(self._book) == 0 and not self._frames:
                 break
             time.sleep(0.001)

@@ -4,6 +4,7 @@ Without that variable (no systemd) every call does nothing. The watchdog is fed 
 by a timer alone.
 """
 
+import contextlib
 import os
 import socket
 
@@ -35,4 +36,6 @@ class SystemdNotifier:
 
     def _send(self, text: str) -> None:
         if self._socket is not None:
-            self._socket.sendto(text.encode(), self._address)
+            # Nobody may be there to hear it, or too busy: the line does not wait for that, and systemd misses its watchdog.
+            with contextlib.suppress(OSError):
+                self._socket.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)

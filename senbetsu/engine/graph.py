@@ -23,7 +23,7 @@ from senbetsu.cache import cache_folder
 from senbetsu.engine.compact import constant_of
 from senbetsu.engine.quantised import QuantisedMaps
 from senbetsu.errors import ConfigError
-from senbetsu.files import sha256_of_code
+from senbetsu.files import sha256_of_code, sha256_of_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Constants = Sequence[NDArray[np.float32]]
+GRAPH, SUMS = ("graph.xml", "graph.bin"), "sha256"
 
 
 CODE = (
@@ -117,8 +118,10 @@ def _cached_model(
     folder = cache_folder() / "graphs" / _key(name, backbone, constants)
     if folder.is_dir():
         try:
+            if _sums(folder) != (folder / SUMS).read_text(encoding="ascii"):
+                raise RuntimeError("its content is not what was written")
             return ov.Core().read_model(folder / "graph.xml")
-        except RuntimeError as error:
+        except (RuntimeError, OSError, UnicodeDecodeError) as error:
             log.warning("%s: cached graph is damaged (%s); converting again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
     from senbetsu.engine.convert import convert  # with it comes torch
@@ -133,6 +136,11 @@ def _cached_model(
         ) from error
     _keep(model, folder)
     return model
+
+
+def _sums(folder: Path) -> str:
+    """Of a damaged one only a little would be noticed by whoever reads it: its weights are any numbers."""
+    return " ".join(sha256_of_file(folder / name) for name in GRAPH)
 
 
 def _key(name: str, backbone: Backbone, constants: Constants) -> str:
@@ -153,6 +161,7 @@ def _keep(model: ov.Model, folder: Path) -> None:
             made = Path(temporary) / "made"
             made.mkdir()
             ov.save_model(model, made / "graph.xml", compress_to_fp16=False)
+            (made / SUMS).write_text(_sums(made), encoding="ascii")
             made.rename(folder)
     except OSError as error:
         log.warning("%s: cannot keep the converted graph (%s); the next start converts again", folder, error.strerror)

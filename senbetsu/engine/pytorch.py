@@ -91,6 +91,7 @@ class TorchLane:
 
     def run(self, count: int) -> Scores:
         """Score the first `count` rows of `inputs`. Raises EngineFault: after a CUDA error nothing is answered."""
+        self._host_scores.fill(np.nan)  # what does not come is no score of the part before
         try:
             with torch.inference_mode():
                 self._score(self._size_of[count])
@@ -135,6 +136,8 @@ class TorchEngine:
         with torch.no_grad():  # on the CPU, where float32 is not rounded to TF32
             fold_batch_norms(network.eval(), lambda: network.features(picture))
         network.features.use(DTYPES[precision])
+        if where.type == "cuda" and precision == "fp32":
+            torch.backends.cudnn.allow_tf32 = False  # as calibration computes its features
         shared = network.to(where), [torch.from_numpy(constant).to(where) for constant in constants]
         self._own, *others = (
             TorchLane(*shared, input_size, where, self.batch_sizes) for _ in range(1 + (streams if streams > 1 else 0))

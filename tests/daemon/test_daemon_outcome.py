@@ -101,3 +101,21 @@ def test_closing_waits_for_who_publishes_and_after_it_nothing_is() -> None:
     assert published == [first, second]
     assert outbox.settle(Outcome(third, Reason.OK, 1))
     assert published == [first, second]
+
+
+def test_an_outcome_that_cannot_be_published_is_rejected_in_the_end_and_costs_no_other() -> None:
+    book = Book(None)
+    published: list[Outcome] = []
+
+    def publish(outcome: Outcome) -> None:
+        if outcome.score == 7:
+            raise ValueError("this one cannot be written")
+        published.append(outcome)
+
+    outbox = Outbox(book, publish)
+    (first, second) = book.announce("gate1", ["cam1", "cam2"], 1, None, 0, 100)
+    with pytest.raises(ValueError, match="cannot be written"):
+        outbox.settle(Outcome(first, Reason.OK, 1, score=7.0))
+    assert outbox.settle(Outcome(second, Reason.OK, 2, score=0.5))
+    outbox.close()
+    assert [(o.look, o.reason) for o in published] == [(second, Reason.OK), (first, Reason.MODEL_FAULT)]

@@ -262,7 +262,7 @@ class Daemon:
             self._later.catch_up()
             self._fail_if_engine_stalls(time.monotonic_ns())
             now_ns = time.monotonic_ns()
-            if now_ns >= next_beat_ns and self._progress.all_proven(now_ns):
+            if now_ns >= next_beat_ns and self._progress.engine_is_proven(now_ns):  # cameras have ended as told
                 next_beat_ns = now_ns + round(self._config.daemon.heartbeat_ms * 1e6)
                 self._publisher.heartbeat(self._state, self._book.active.recipe)
             capturing = any(  # one whose driver hangs has nothing left to give

@@ -195,3 +195,14 @@ def test_one_lane_that_hangs_is_a_stall_though_the_other_goes_on() -> None:
     line.engine.let_go.set()
     line.end()
     assert not line.progress.engine_stalls(busy_ns + 10**12)
+
+
+def test_what_a_lane_says_after_another_has_failed_is_not_believed() -> None:
+    line = Line()
+    line.judging.start()
+    line.hold(1)
+    line.progress.fail("thread judging-1 died")
+    line.engine.let_go.set()
+    line.part(2, 20)
+    assert {o.look.trigger: o.reason for o in line.outcomes(2)} == {1: Reason.MODEL_FAULT, 2: Reason.MODEL_FAULT}
+    line.end()

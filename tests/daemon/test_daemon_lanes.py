@@ -19,6 +19,7 @@ from senbetsu.config import Config
 from senbetsu.engine import Lane, Scores
 from senbetsu.judge import Judge
 from senbetsu.metrics import DAEMON_METRICS, Metrics
+from senbetsu.verdict import Reason
 
 FAR_NS = 1 << 62
 WAIT_S = 20

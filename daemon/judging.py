@@ -181,6 +181,8 @@ class Judging:
         for row, waiting in enumerate(batch):
             score = float(scores.score[row])
             _, reason = decide(score, loaded.judge.threshold)
+            if done_ns > waiting.look.deadline_ns:
+                reason = Reason.DEADLINE  # known too late to be believed, whoever settles it
             self._outbox.settle(
                 Outcome(
                     waiting.look, reason, done_ns, waiting.frame.frame_id, waiting.frame.exposed_at_ns, score,

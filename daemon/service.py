@@ -154,29 +154,33 @@ class Daemon:
         log.info("%s; results on %s", status, self._config.daemon.publish)
         self._notifier.ready(status)
         del active, engine  # freed once another recipe judges
+        try:
+            self._watch()
+        except Exception as error:  # noqa: BLE001  (a defect: what is on its way is rejected, and the process ends)
+            self._died("main", error)
+        return self._fault() if self._progress.fatal is not None else self._drain()
+
+    def _watch(self) -> None:
+        """Until told to stop, or unable to go on."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake.fd, zmq.POLLIN)
         beat_ns = round(self._config.daemon.heartbeat_ms * 1e6)
         next_beat_ns = time.monotonic_ns()
         requests_wait = False
-        try:
-            while not self._stopping and self._progress.fatal is None:
-                wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
-                left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
-                if (self._wake.fd, zmq.POLLIN) in poller.poll(0 if requests_wait else left_ms):
-                    self._wake.clear()
-                requests_wait = self._requests.answer_some()
-                self._change_recipe()
-                now_ns = time.monotonic_ns()
-                self._settle_overdue(now_ns)
-                self._later.catch_up()
-                if now_ns >= next_beat_ns:
-                    next_beat_ns = max(next_beat_ns + beat_ns, now_ns)
-                    self._beat(now_ns)
-        except Exception as error:  # noqa: BLE001  (a defect: what is on its way is rejected, and the process ends)
-            self._died("main", error)
-        return self._fault() if self._progress.fatal is not None else self._drain()
+        while not self._stopping and self._progress.fatal is None:
+            wake_ns = min(next_beat_ns, self._book.next_deadline_ns() + OVERDUE_GRACE_NS)
+            left_ms = max(0, -(-(wake_ns - time.monotonic_ns()) // 1_000_000))
+            if (self._wake.fd, zmq.POLLIN) in poller.poll(0 if requests_wait else left_ms):
+                self._wake.clear()
+            requests_wait = self._requests.answer_some()
+            self._change_recipe()
+            now_ns = time.monotonic_ns()
+            self._settle_overdue(now_ns)
+            self._later.catch_up()
+            if now_ns >= next_beat_ns:
+                next_beat_ns = max(next_beat_ns + beat_ns, now_ns)
+                self._beat(now_ns)
 
     def _publish(self, outcome: Outcome) -> None:
         """Called by whichever thread settled the look, one at a time."""

@@ -82,8 +82,7 @@ class Producer:
             try:
                 device = GenTLDevice(self, self._harvester, info)
             except BaseException:
-                # What is known of it may be of before it was unplugged: it is looked for anew.
-                self._harvester.device_info_list.remove(info)
+                self._look_again(info)
                 raise
             self._open += 1
             return device
@@ -92,13 +91,17 @@ class Producer:
         return next((info for info in self._harvester.device_info_list if source in _names(info)), None)
 
     def _rescan(self) -> None:
-        from harvesters.core import DeviceInfo
-
         known = self._harvester.device_info_list
         for interface in {id(info.parent): info.parent for info in known}.values():
-            interface.module.update_device_info_list(RESCAN_MS)
-            seen = [DeviceInfo(module=module, parent=interface) for module in interface.module.device_info_list]
-            known.extend(info for info in seen if _names(info) not in [_names(other) for other in known])
+            known.extend(info for info in _seen(interface) if _names(info) not in [_names(other) for other in known])
+
+    def _look_again(self, info: Any) -> None:
+        """What is known of a camera that cannot be opened may be of before it was unplugged; its interface stays known."""
+        known = self._harvester.device_info_list
+        for fresh in _seen(info.parent):
+            if _names(fresh) == _names(info):
+                known[next(i for i, other in enumerate(known) if other is info)] = fresh
+                return
 
     def closed(self) -> None:
         """One of its cameras was."""
@@ -124,6 +127,14 @@ def _producer(path: Path, where: str, harvester_of: Any) -> Producer:
             harvester.update()
             _producers[resolved] = Producer(resolved, harvester)
         return _producers[resolved]
+
+
+def _seen(interface: Any) -> list[Any]:
+    """What is on it now."""
+    from harvesters.core import DeviceInfo
+
+    interface.module.update_device_info_list(RESCAN_MS)
+    return [DeviceInfo(module=module, parent=interface) for module in interface.module.device_info_list]
 
 
 def _names(info: Any) -> tuple[str, ...]:

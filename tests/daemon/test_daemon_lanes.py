@@ -81,9 +81,9 @@ class Line:
         self.deaths.append(str(error))
         self.died.set()
 
-    def part(self, number: int, grey: int, arrived_at_ns: int = 0) -> None:
+    def part(self, number: int, grey: int, arrived_at_ns: int = 0, deadline_ns: int = FAR_NS) -> None:
         image = np.full((8, 8, 3), grey, np.uint8)
-        (look,) = self.book.announce("gate1", ["cam1"], number, None, 0, FAR_NS)
+        (look,) = self.book.announce("gate1", ["cam1"], number, None, 0, deadline_ns)
         assert self.frames.put(WaitingFrame(look, Frame(number, 0, image), image, arrived_at_ns))
 
     def hold(self, number: int) -> None:
@@ -206,4 +206,20 @@ def test_what_a_lane_says_after_another_has_failed_is_not_believed() -> None:
     line.engine.let_go.set()
     line.part(2, 20)
     assert {o.look.trigger: o.reason for o in line.outcomes(2)} == {1: Reason.MODEL_FAULT, 2: Reason.MODEL_FAULT}
+    line.end()
+
+
+def test_a_part_that_is_done_after_its_deadline_never_passes() -> None:
+    """The main thread would say so a little later; whoever is first must not say otherwise."""
+    line = Line()
+    line.judging.start()
+    due_ns = time.monotonic_ns() + 300_000_000
+    line.part(1, 99, deadline_ns=due_ns)
+    while not line.engine.judged:
+        threading.Event().wait(0.001)
+    while time.monotonic_ns() <= due_ns:
+        threading.Event().wait(0.01)
+    line.engine.let_go.set()
+    (outcome,) = line.outcomes(1)
+    assert outcome.reason is Reason.DEADLINE
     line.end()

@@ -255,6 +255,23 @@ def test_what_the_camera_sets_by_itself_is_not_read_back_as_a_number() -> None:
     assert (found["exposure_us"], found["gain_db"]) == ("automatic", 3.0)
 
 
+def test_a_camera_that_cannot_be_opened_is_looked_for_anew_on_its_interface(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was unplugged meanwhile, say; nobody else may be on that interface."""
+    camera: Any = opened("genicam")
+    producer = camera._camera._device._producer
+    known = producer._harvester.device_info_list
+    before, names = list(known), [info.property_dict["id_"] for info in known]
+    section = camera._camera._section.model_copy(update={"source": names[-1]})
+    with monkeypatch.context() as broken:
+        broken.setattr(producer._harvester, "create", lambda *_, **__: (_ for _ in ()).throw(OSError("in use")))
+        with pytest.raises(OSError, match="in use"):
+            producer.connect(section)
+    assert [info.property_dict["id_"] for info in known] == names
+    assert [new is old for new, old in zip(known, before, strict=True)] == [True] * (len(known) - 1) + [False]
+
+
 def test_a_pulse_on_the_line_exposes_and_without_one_there_is_none(opened: Open) -> None:
     """The emulator takes its software trigger for a pulse whatever the source is set to."""
     camera = opened("pylon", trigger="hardware", trigger_line="Line2")

@@ -4,8 +4,10 @@ import argparse
 import json
 import logging
 import math
+import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bench.measure import OVERLOAD, measure, measure_overload, measure_rate
@@ -14,8 +16,10 @@ from bench.text import text_of, text_of_overload, text_of_rate
 from senbetsu.backbone import find_backbone
 from senbetsu.camera.pattern import picture_size
 from senbetsu.config import Config
+from senbetsu.embedding import load_embedding
 from senbetsu.engine import choose_engine
 from senbetsu.errors import ConfigError
+from senbetsu.profile import load_profile, save_profile
 from senbetsu.program import parser, run, set_up_logging, settings_of
 
 log = logging.getLogger("bench")
@@ -50,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
 def artifacts_to_use(config: Config, folder: Path) -> tuple[Path, str]:
     """The user's own, or where there are none ones of random numbers; and which of them, in words."""
     if (config.artifacts / "profile.json").exists():
-        return config.artifacts, str(config.artifacts)
+        return _without_camera(config, folder), str(config.artifacts)
     choice = choose_engine(config.engine)
     if choice.precision == "int8":
         raise ConfigError(
@@ -67,6 +71,20 @@ def artifacts_to_use(config: Config, folder: Path) -> tuple[Path, str]:
     made.mkdir()
     write_random_artifacts(made, backbone, choice)
     return made, f"random numbers ({backbone.name})"
+
+
+def _without_camera(config: Config, folder: Path) -> Path:
+    """The user's artefacts; a copy where the profile is bound to a camera, which the one that is measured with is not."""
+    profile = load_profile(config.artifacts, load_embedding(config.artifacts, config.model))
+    if profile.camera is None:
+        return config.artifacts
+    made = folder / "artifacts"
+    made.mkdir()
+    for path in config.artifacts.iterdir():
+        if path.is_file():
+            shutil.copy(path, made)
+    save_profile(made, replace(profile, camera=None), {"parts": []})
+    return made
 
 
 def positive(text: str) -> float:

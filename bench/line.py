@@ -44,6 +44,9 @@ class Load:
     """What came of triggers at an even rate."""
 
     rate_hz: float
+    """As asked for."""
+    sent_hz: float
+    """As the client kept it up, from the first trigger to the last."""
     parts: int
     reasons: dict[str, int]
     p50_ms: float | None
@@ -161,10 +164,11 @@ class Client:
         latencies_ms: list[float] = []
         at_daemon_ms: list[float] = []
         memory = ResidentMemory(self.pid, min(SETTLE_S, seconds / 2))
-        began_s, sent = time.perf_counter() + 0.05, 0
+        began_s, sent, first_s, last_s = time.perf_counter() + 0.05, 0, 0.0, 0.0
         while sent < parts or self._sent_ns:
-            while sent < parts and time.perf_counter() >= began_s + sent / rate_hz:
+            while sent < parts and (last_s := time.perf_counter()) >= began_s + sent / rate_hz:
                 self._trigger(deadline_ms)
+                first_s = first_s or last_s
                 sent += 1
             next_s = began_s + sent / rate_hz if sent < parts else time.perf_counter() + 0.05
             self._wait(min(0.005, next_s - time.perf_counter()))
@@ -179,9 +183,10 @@ class Client:
                 self._sent_ns.clear()
         p50_ms, p95_ms, p99_ms, max_ms = _quantiles(latencies_ms, 0.5, 0.95, 0.99, 1)
         daemon_p50_ms, daemon_p99_ms = _quantiles(at_daemon_ms, 0.5, 0.99)
+        sent_hz = (parts - 1) / (last_s - first_s) if parts > 1 else rate_hz
         return Load(
-            round(rate_hz, 1), parts, dict(reasons), p50_ms, p95_ms, p99_ms, max_ms, daemon_p50_ms, daemon_p99_ms,
-            memory.growth_mib, memory.settled_s,
+            round(rate_hz, 1), round(sent_hz, 1), parts, dict(reasons), p50_ms, p95_ms, p99_ms, max_ms, daemon_p50_ms,
+            daemon_p99_ms, memory.growth_mib, memory.settled_s,
         )  # fmt: skip
 
     def _wait(self, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from tqdm import tqdm
 from bench.bare import one_by_one, run_batches
 from bench.line import Load, running_line
 from senbetsu import __version__
-from senbetsu.backbone import find_backbone
 from senbetsu.camera.pattern import pattern_pictures
 from senbetsu.config import Config
 from senbetsu.errors import UserError
@@ -141,7 +141,7 @@ def _bar(steps: int) -> "tqdm[Any]":
 
 def _conditions(config: Config, judge: Judge, size: tuple[int, int], seconds: float) -> dict[str, Any]:
     return {
-        "frame": f"{size[0]}x{size[1]}", "backbone": find_backbone(config.model).name, "engine": judge.engine.kind,
+        "frame": f"{size[0]}x{size[1]}", "backbone": judge.backbone, "engine": judge.engine.kind,
         "precision": judge.engine.precision, "device": judge.engine.device,
         "batch_sizes": judge.engine.batch_sizes, "at_the_same_time": len(judge.engine.lanes), "cores": os.cpu_count(),
         "fifo_priority": config.realtime.fifo_priority, "system": platform.platform(), "python": platform.python_version(),
@@ -157,10 +157,11 @@ def tier(load: Load) -> str:
 
 
 def carries(loads: list[Load]) -> dict[str, Any]:
-    """Parts a second and cameras that a line may be planned for, with the margin."""
-    stable = [load.rate_hz for load in loads if tier(load) == "stable"]
+    """Parts a second and cameras that a line may be planned for, with the margin. `loads` ascend: none counts that lies
+    above one that was not stable."""
+    stable = [min(load.rate_hz, load.sent_hz) for load in takewhile(lambda load: tier(load) == "stable", loads)]
     rate_hz = MARGIN * max(stable, default=0.0)
     return {
         "parts_per_s": round(rate_hz, 1), "cameras": int(rate_hz // CAMERA_RATE_HZ), "at_parts_per_s_each": CAMERA_RATE_HZ,
-        "margin": f"{MARGIN:.0%} of the highest load at which every part was judged in time",
+        "margin": f"{MARGIN:.0%} of the highest load up to which every part was judged in time",
     }  # fmt: skip

@@ -5,6 +5,8 @@ from typing import Any
 from bench.line import JUDGED
 
 HEADER = "parts/s    p50    p95    p99    max ms   looked at"
+KEPT_UP = 0.99
+"""Of the rate asked for: a client that sent less says so."""
 
 
 def text_of(report: dict[str, Any]) -> str:
@@ -91,8 +93,10 @@ def _figures(load: dict[str, Any]) -> str:
 
 
 def _rest(load: dict[str, Any]) -> str:
-    rest = ", ".join(f"{reason} {count}" for reason, count in load["reasons"].items() if reason not in JUDGED)
-    return f" ({rest})" if rest else ""
+    rest = [f"{reason} {count}" for reason, count in load["reasons"].items() if reason not in JUDGED]
+    if load["sent_hz"] < KEPT_UP * load["rate_hz"]:
+        rest.append(f"sent at {load['sent_hz']:.1f} parts/s")
+    return f" ({', '.join(rest)})" if rest else ""
 
 
 def _memory(load: dict[str, Any]) -> str | None:

@@ -172,9 +172,9 @@ class Recipes:
     def _load(self, loading: _Loading) -> None:
         """The thread. It can wait, the line cannot; what it has begun for the new engine must not wait any more."""
         priority = self._base.realtime.fifo_priority
-        if priority:
-            be_ordinary()
         try:
+            if priority:
+                be_ordinary()
             self._prepare(loading)
             take_priority(priority)
         except UserError as error:
@@ -182,8 +182,9 @@ class Recipes:
         except Exception as error:
             loading.loaded, loading.error = None, f"{type(error).__name__}: {error}"
             log.debug("loading %s failed", loading.asked, exc_info=True)
-        loading.done = True
-        self._wake()
+        finally:
+            loading.done = True
+            self._wake()
 
     def _prepare(self, loading: _Loading) -> None:
         source, request = self._source, loading.request

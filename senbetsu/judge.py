@@ -28,6 +28,8 @@ class Judge:
     """The camera that took the calibration's parts; None: they came from a folder."""
     recipe: int | None = None
     """The number that was calibrated as; None: not known."""
+    backbone: str = ""
+    """Name of the network behind the features."""
 
 
 def load_judge(config: Config, *, for_line: bool = False) -> Judge:
@@ -58,4 +60,5 @@ def load_judge(config: Config, *, for_line: bool = False) -> Judge:
         profile.distribution,
         profile.camera,
         profile.recipe,
+        embedding.backbone.name,
     )

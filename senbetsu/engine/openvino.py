@@ -52,6 +52,7 @@ class Stream:
 
     def run(self, count: int) -> Scores:
         """Score the part. Raises EngineFault."""
+        self._outputs.fill(np.nan)  # so that a run which wrote nothing would not pass this part by the one before
         try:
             self._request.infer()
         except RuntimeError as error:
@@ -120,6 +121,8 @@ class CompiledGraph:
     def run(self, count: int) -> tuple[NDArray[np.float32], ...]:
         """The outputs of the captured size, padding included. Raises EngineFault."""
         size = self._size_of[count]
+        for output in self._outputs[size]:
+            output.fill(np.nan)
         try:
             self._requests[size].infer()
         except RuntimeError as error:

@@ -3,12 +3,16 @@
 import json
 import mmap
 import os
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from bench.line import Load, ResidentMemory, running_line
 from bench.measure import carries, tier
 from senbetsu.config import load_config
+from senbetsu.embedding import load_embedding
+from senbetsu.profile import CameraBinding, load_profile, save_profile
 
 KEYS = {
     "daemon_to_bare_ratio", "bare", "daemon", "deadline_ms", "loads", "carries", "conditions", "profile",
@@ -46,7 +50,8 @@ def test_without_artefacts_it_takes_a_profile_of_random_numbers_and_says_so(senb
 
 
 def load(rate_hz: float, ok: int, overload: int, p99_ms: float | None) -> Load:
-    return Load(rate_hz, ok + overload, {"OK": ok, "OVERLOAD": overload}, 1.0, 1.0, p99_ms, 9.0, 1.0, p99_ms, 0.0, 10.0)
+    reasons = {"OK": ok, "OVERLOAD": overload}
+    return Load(rate_hz, rate_hz, ok + overload, reasons, 1.0, 1.0, p99_ms, 9.0, 1.0, p99_ms, 0.0, 10.0)
 
 
 def test_a_load_is_stable_where_every_part_was_looked_at_in_time_and_failing_where_one_in_a_hundred_was_not() -> None:
@@ -62,6 +67,28 @@ def test_what_a_pc_carries_is_the_highest_stable_load_less_the_margin() -> None:
     assert carries(loads)["parts_per_s"] == 80
     assert carries(loads)["cameras"] == 8
     assert carries(loads[2:])["cameras"] == 0
+    assert carries([loads[0], loads[2], load(300, 100, 0, 20.0)])["parts_per_s"] == 8  # one below it was not stable
+
+
+def test_a_load_that_the_client_did_not_keep_up_counts_as_what_was_sent() -> None:
+    slower = replace(load(100, 100, 0, 5.0), sent_hz=50.0)
+    assert carries([slower])["parts_per_s"] == 40
+
+
+def test_a_profile_that_is_bound_to_a_camera_is_measured_with_benchs_own(senbetsu, line, tmp_path) -> None:
+    bound = shutil.copytree(line.artifacts, tmp_path / "bound")
+    embedding = load_embedding(bound)
+    profile = replace(load_profile(bound, embedding), camera=CameraBinding("cam1", "0"))
+    before = save_profile(bound, profile, {"parts": []})
+    done = senbetsu(
+        "bench", "--artifacts", bound, "--frame", "320x240", "--seconds", 0.5, "--rate", 20, "--json"
+    )  # fmt: skip
+    assert done.status == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["profile"] == str(bound)
+    assert report["conditions"]["backbone"] == embedding.backbone.name
+    assert report["load"]["without_result"] == 0
+    assert load_profile(bound, embedding).sha256 == before
 
 
 def test_an_even_rate_is_held_against_the_engines_own_time_for_one_part(senbetsu, line) -> None:

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection, load_config
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, Lane, batch_sizes_up_to, build_engine, choose_engine, streams_of
-from senbetsu.engine.openvino import OpenVINOEngine, cpu_has_bf16
+from senbetsu.engine.openvino import OpenVINOEngine, Stream, cpu_has_bf16
 from senbetsu.engine.pytorch import TorchEngine
 from senbetsu.errors import ArtifactError, ConfigError
 from senbetsu.fitting import fit
@@ -133,6 +134,25 @@ def test_lanes_of_torch_judge_batches_at_the_same_time_and_give_the_scores_of_th
     with ThreadPoolExecutor(3) as threads:
         for scores in threads.map(lambda lane: scores_of(lane, pictures, 4), (engine, *engine.lanes)):
             np.testing.assert_allclose(scores, expected, rtol=1e-4)
+
+
+def test_a_run_that_writes_nothing_gives_no_score_of_the_part_before() -> None:
+    class WritesOnce:
+        """Stands in for a request of OpenVINO's that says it ran and did not."""
+
+        def __init__(self) -> None:
+            self.rows = np.ones((1, 4), np.float32)
+
+        def set_input_tensor(self, tensor: object) -> None: ...
+
+        def get_output_tensor(self, index: int) -> SimpleNamespace:
+            return SimpleNamespace(data=self.rows)
+
+        def infer(self) -> None: ...
+
+    stream = Stream(WritesOnce(), 8)
+    score, metric, novelty = stream.run(1)
+    assert np.isnan([*score, *metric, *novelty]).all()
 
 
 def test_there_are_as_many_streams_as_cores_unless_the_config_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from daemon.batching import BatchPolicy
 from daemon.book import Book
 from daemon.capture import Capture
 from daemon.check import check_config
+from daemon.condition import CameraStanding, condition
 from daemon.drift import DriftWatch
 from daemon.judging import Judging
 from daemon.later import Later
@@ -46,8 +47,6 @@ SWITCH_INTERVAL_S = 5e-4
 OVERDUE_GRACE_NS = 5_000_000
 """Whoever knows the better reason (no frame, overload) gets this long after the deadline to give it."""
 ENGINE_LIMIT_NS = 1_500_000_000
-EXECUTE_FOR_NS = 3_000_000_000
-"""Without a part for this long the line counts as idle."""
 DRAIN_LIMIT_NS = 70_000_000_000
 """Longer than the longest deadline of a part."""
 
@@ -224,18 +223,13 @@ class Daemon:
             self._progress.fail(f"the engine has been busy with one batch for over {limit_ms:g} ms")
 
     def _condition(self, now_ns: int) -> tuple[State, str]:
-        """While it runs: with one camera lost the others go on, with none left the line needs attention."""
         silent = self._progress.silent_cameras(now_ns)
-        lost = [name for name, capture in self._captures.items() if capture.fault is not None or name in silent]
-        detail = "".join(f"; camera {name}: {self._captures[name].fault or 'silent'}" for name in lost)
-        detail += self._recipes.detail + self._drift.detail
-        if len(lost) == len(self._captures):
-            return State.HELD, f"no camera delivers{detail}"
-        if all(capture.ended.is_set() for capture in self._captures.values()) and not self._book:
-            return State.SUSPENDED, f"no parts: all recordings are over{detail}"
-        if self._last_part_ns and now_ns - self._last_part_ns <= EXECUTE_FOR_NS:
-            return State.EXECUTE, f"parts{detail}"
-        return State.IDLE, f"no parts{detail}"
+        cameras = {
+            name: CameraStanding(capture.fault or ("silent" if name in silent else None), capture.ended.is_set())
+            for name, capture in self._captures.items()
+        }
+        since_part_ns = now_ns - self._last_part_ns if self._last_part_ns else None
+        return condition(cameras, bool(self._book), since_part_ns, self._recipes.detail + self._drift.detail)
 
     def _enter(self, state: State, detail: str) -> None:
         recipe = self._book.active.recipe

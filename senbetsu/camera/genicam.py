@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from senbetsu.camera.features import FeatureError, Nodes, Value
+from senbetsu.camera.features import FeatureError, Nodes
+from senbetsu.camera.genapi import GenApiNodes, first_line
 from senbetsu.camera.industrial import Delivery
 from senbetsu.camera.interface import CameraFault
 from senbetsu.camera.pixels import CONVERSIONS, to_bgr
@@ -51,7 +52,7 @@ def connect(section: CameraSection) -> "GenTLDevice":
         producer = _producer(section.producer, where, harvesters.core.Harvester)
         return producer.connect(section)
     except genicam.gentl.GenericException as error:
-        raise CameraFault(f"camera {section.name}: the producer cannot open it: {_first_line(error)}") from error
+        raise CameraFault(f"camera {section.name}: the producer cannot open it: {first_line(error)}") from error
 
 
 class Producer:
@@ -174,7 +175,7 @@ class GenTLDevice:
         try:
             yield
         except self._errors as error:
-            raise CameraFault(f"GenTL: {_first_line(error)}") from error
+            raise CameraFault(f"GenTL: {first_line(error)}") from error
 
     def start(self, buffers: int) -> None:
         with self._asking():
@@ -232,7 +233,7 @@ class GenTLDevice:
             pixels = np.asarray(component.data).view(np.uint8)
             image = to_bgr(pixels, int(component.width), int(component.height), pixel_format)
         except (ValueError, *self._errors) as error:
-            return Delivery(number, ticks, None, _first_line(error), trigger_id)
+            return Delivery(number, ticks, None, first_line(error), trigger_id)
         return Delivery(number, ticks, image, None, trigger_id)
 
     def _told(self, read: Any) -> int | None:
@@ -270,49 +271,3 @@ class _Counted:
 
     def emit(self, context: object = None) -> None:  # noqa: ARG002  (harvesters calls it so)
         self._device.incomplete_came()
-
-
-class GenApiNodes(Nodes):
-    """See senbetsu.camera.features.Nodes."""
-
-    def __init__(self, node_map: Any, errors: tuple[type[BaseException], ...]) -> None:
-        self._map = node_map
-        self._errors: tuple[type[BaseException], ...] = (*errors, AttributeError, TypeError)
-
-    def has(self, name: str) -> bool:
-        from genicam.genapi import EAccessMode
-
-        try:
-            return getattr(self._map, name).get_access_mode() in (EAccessMode.RO, EAccessMode.RW, EAccessMode.WO)
-        except self._errors:
-            return False
-
-    def get(self, name: str) -> Value:
-        try:
-            value: Value = getattr(self._map, name).value
-        except self._errors as error:
-            raise FeatureError(f"{name} cannot be read: {_first_line(error)}") from error
-        return value
-
-    def set(self, name: str, value: Value) -> None:
-        try:
-            getattr(self._map, name).value = value
-        except self._errors as error:
-            raise FeatureError(_first_line(error)) from error
-
-    def execute(self, name: str) -> None:
-        try:
-            getattr(self._map, name).execute()
-        except self._errors as error:
-            raise FeatureError(_first_line(error)) from error
-
-    def allowed(self, name: str) -> str:
-        try:
-            node = getattr(self._map, name)
-            return ", ".join(node.symbolics) if hasattr(node, "symbolics") else f"{node.min} to {node.max}"
-        except self._errors:
-            return "unknown"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from senbetsu.camera.features import FeatureError, Nodes, Value
+from senbetsu.camera.genapi import first_line
 from senbetsu.camera.industrial import Delivery
 from senbetsu.camera.interface import CameraFault
 from senbetsu.camera.pixels import to_bgr
@@ -47,7 +48,7 @@ def connect(section: CameraSection) -> "PylonDevice":
             )
         return PylonDevice(pylon, found[0])
     except pylon.GenericException as error:
-        raise CameraFault(f"camera {section.name}: pylon cannot open it: {_first_line(error)}") from error
+        raise CameraFault(f"camera {section.name}: pylon cannot open it: {first_line(error)}") from error
 
 
 class PylonDevice:
@@ -73,7 +74,7 @@ class PylonDevice:
         try:
             yield
         except self._pylon.GenericException as error:
-            raise CameraFault(f"pylon: {_first_line(error)}") from error
+            raise CameraFault(f"pylon: {first_line(error)}") from error
 
     def start(self, buffers: int) -> None:
         """Every frame is kept, in order, as long as there are buffers."""
@@ -158,7 +159,7 @@ class PylonNodes(Nodes):
         try:
             node = self._map.GetNode(name)
         except self._errors as error:
-            raise FeatureError(f"{name}: {_first_line(error)}") from error
+            raise FeatureError(f"{name}: {first_line(error)}") from error
         if not node.IsValid():
             raise FeatureError(f"there is no {name}")
         return node
@@ -174,20 +175,20 @@ class PylonNodes(Nodes):
         try:
             value: Value = self._node(name).Value
         except self._errors as error:
-            raise FeatureError(f"{name} cannot be read: {_first_line(error)}") from error
+            raise FeatureError(f"{name} cannot be read: {first_line(error)}") from error
         return value
 
     def set(self, name: str, value: Value) -> None:
         try:
             self._node(name).Value = value
         except (*self._errors, TypeError) as error:
-            raise FeatureError(_first_line(error)) from error
+            raise FeatureError(first_line(error)) from error
 
     def execute(self, name: str) -> None:
         try:
             self._node(name).Execute()
         except self._errors as error:
-            raise FeatureError(_first_line(error)) from error
+            raise FeatureError(first_line(error)) from error
 
     def allowed(self, name: str) -> str:
         node = self._node(name)
@@ -199,7 +200,3 @@ class PylonNodes(Nodes):
 
 def _milliseconds(seconds: float) -> int:
     return max(0, round(seconds * 1000))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

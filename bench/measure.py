@@ -132,7 +132,7 @@ def _something(parts_per_s: float) -> float:
 def _outstanding(judge: Judge) -> int:
     """Parts under way that keep the engine busy: enough wait for it while others are on their way to the client and back."""
     batch = len(judge.engine.lanes[0].inputs)
-    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * (24 if batch == 1 else 4 * batch))
+    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * max(24, 4 * batch))
 
 
 def _bar(steps: int) -> "tqdm[Any]":
@@ -143,7 +143,8 @@ def _conditions(config: Config, judge: Judge, size: tuple[int, int], seconds: fl
     return {
         "frame": f"{size[0]}x{size[1]}", "backbone": judge.backbone, "engine": judge.engine.kind,
         "precision": judge.engine.precision, "device": judge.engine.device,
-        "batch_sizes": judge.engine.batch_sizes, "at_the_same_time": len(judge.engine.lanes), "cores": os.cpu_count(),
+        "batch_sizes": judge.engine.batch_sizes, "at_a_time": len(judge.engine.lanes[0].inputs),
+        "at_the_same_time": len(judge.engine.lanes), "cores": os.cpu_count(),
         "fifo_priority": config.realtime.fifo_priority, "system": platform.platform(), "python": platform.python_version(),
         "version": __version__, "seconds_each": seconds,
     }  # fmt: skip

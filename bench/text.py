@@ -15,8 +15,8 @@ def text_of(report: dict[str, Any]) -> str:
     lines = [
         _about(report),
         "",
-        f"bare engine   {bare['parts_per_s']:8.1f} parts/s, {conditions['at_the_same_time']} batches of "
-        f"{conditions['batch_sizes'][-1]} at the same time;  one part {_one_part(bare['one_part_before'])}",
+        f"bare engine   {bare['parts_per_s']:8.1f} parts/s, {conditions['at_the_same_time']} times "
+        f"{conditions['at_a_time']} at the same time;  one part {_one_part(bare['one_part_before'])}",
         f"daemon        {daemon['parts_per_s']:8.1f} parts/s;  ratio {report['daemon_to_bare_ratio']:.3f};  ready "
         f"{daemon['start_to_ready_s']:.1f} s after its start",
         "",

@@ -36,6 +36,7 @@ class FreeEngine:
     """Takes no time and finds every part the same."""
 
     kind, precision, device = "none", "fp32", "none"
+    in_turn = False
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8)
 
     def __init__(self) -> None:

@@ -6,6 +6,10 @@ and an engine that is idle never waits.
 
     close at   min(first arrival + wait, min_i deadline_i - p99(n + 1))
 
+Where an engine judges the parts of a batch one after the other, a batch saves only what is done once for it, and makes its
+first part wait for its last. So there it is a small share of what waits (`backlog`): one part is added to it for several that
+wait for each lane, and none where a few come together.
+
 Each camera has a line of its own, and a batch is filled from them in turn, the oldest of each (round robin, Nagle, RFC 970):
 a camera that sends more than its share of the engine makes its own parts wait, and nobody else's.
 
@@ -19,7 +23,13 @@ may have become quicker than it was measured to be, and only a part that is trie
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+
+from senbetsu.engine import Engine
+
+BACKLOG_OF_A_LANE = 4
+"""So many wait for each lane where one more part is taken at a time, in turn: its result comes late by less than a quarter of
+what the last of them has to wait for."""
 
 
 class Waiting(Protocol):
@@ -55,15 +65,26 @@ class Split(NamedTuple, Generic[W]):
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """`max_batch` parts at most; `wait_ns` for company at most."""
+    """`max_batch` parts at most; `wait_ns` for company at most. Over 1, so many wait for each part of a batch of `backlog`."""
 
     max_batch: int
     wait_ns: int
+    backlog: int = 1
+
+    @classmethod
+    def of(cls, engine: Engine, wait_ns: int) -> Self:
+        """For the lanes of this engine."""
+        backlog = BACKLOG_OF_A_LANE * len(engine.lanes) if engine.in_turn else 1
+        return cls(len(engine.lanes[0].inputs), wait_ns, backlog)
+
+    def most(self, count: int) -> int:
+        """Parts in a batch where so many wait."""
+        return self.max_batch if self.backlog == 1 else min(self.max_batch, max(1, count // self.backlog))
 
     def close_at_ns(self, lines: Sequence[Sequence[W]], speed: Speed) -> int:
         """When a batch of these (not none, each line oldest first) is closed; at once (0) if it is full or none may wait."""
         count = sum(map(len, lines))
-        if self.wait_ns == 0 or count >= self.max_batch:
+        if self.wait_ns == 0 or count >= self.most(count):
             return 0
         company_until_ns = min(line[0].arrived_at_ns for line in lines if line) + self.wait_ns
         slack_until_ns = min(part.deadline_ns for line in lines for part in line) - speed.p99_ns(count + 1)
@@ -73,6 +94,7 @@ class BatchPolicy:
         """Who is judged now, and who no longer can be. The lines are in the order of their turns, each oldest first."""
         split: Split[W] = Split([], [], [], [0] * len(lines))
         batch, _, hopeless, taken = split
+        most = self.most(sum(map(len, lines)))
         alone_ns = now_ns + speed.p99_ns(1)
         earliest_ns = 0
         for turn, line in enumerate(lines):
@@ -86,7 +108,7 @@ class BatchPolicy:
                 continue
             part = line[taken[turn]]
             earliest_ns = min(earliest_ns, part.deadline_ns) if batch else part.deadline_ns
-            if len(batch) == self.max_batch or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
+            if len(batch) == most or (batch and now_ns + speed.p99_ns(len(batch) + 1) > earliest_ns):
                 return split
             batch.append(part)
             taken[turn] += 1

@@ -138,7 +138,7 @@ class Judging:
                     self._settle(waiting, Reason.RECIPE)
                 continue
             engine = loaded.judge.engine
-            judges_by = engine if alone else engine.lanes[lane]
+            judges_by = engine if alone and len(some) <= len(engine.inputs) else engine.lanes[lane]
             started_ns = time.monotonic_ns()
             if fitted := self._fit(judges_by, some):
                 self._judge(loaded, judges_by, fitted, lane)

@@ -46,7 +46,7 @@ class Loaded:
             judge,
             picture,
             score,
-            RunTimes(engine.batch_sizes),
+            RunTimes(range(1, len(engine.lanes[0].inputs) + 1) if engine.in_turn else engine.batch_sizes),
             None
             if distribution is None
             else Expected.of(distribution, settings.drift_window, settings.drift_false_alarm_parts),

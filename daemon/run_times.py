@@ -23,7 +23,8 @@ _PLACES = tuple(min(n, rank_for_rate(n, BEYOND)) - 1 for n in range(KEPT + 1))
 
 
 class RunTimes:
-    """Durations by captured batch size, thread-safe. A size that never ran lasts as long as the next smaller one that did."""
+    """Durations by captured batch size, thread-safe. A size that never ran takes its parts' share of the next smaller one that
+    did, which is long: it is tried where that is in time, and measured then."""
 
     def __init__(self, batch_sizes: Sequence[int]) -> None:
         self._sizes = tuple(sorted(batch_sizes))
@@ -51,10 +52,10 @@ class RunTimes:
 
     def p99_ns(self, count: int) -> int:
         """What the next batch of so many parts stays within, 99 times of 100 or more; 0 where none was seen."""
-        index = self._index_of[count]
+        index = wanted = self._index_of[count]
         while index > 0 and self._seen[index] == 0:
             index -= 1
-        return self._p99_ns[index]
+        return self._p99_ns[index] * self._sizes[wanted] // self._sizes[index]
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Daemon:
         )
         self._book = Book(loaded.judged_by)
         self._outbox = Outbox(self._book, self._publish)
-        policy = BatchPolicy(judge.engine.batch_sizes[-1], round(config.daemon.batch_wait_ms * 1e6))
+        policy = BatchPolicy.of(judge.engine, round(config.daemon.batch_wait_ms * 1e6))
         self._frames = FrameQueue(
             {camera.name: camera.buffer_frames * camera.items for camera in config.cameras}, policy
         )

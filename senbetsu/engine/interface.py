@@ -54,6 +54,8 @@ class Engine(Lane, Protocol):
     """Name of the processor, for logs."""
     batch_sizes: tuple[int, ...]
     """Captured sizes, ascending; a batch is padded to the next of them."""
+    in_turn: bool
+    """Lanes judge the parts of a batch one after the other: it saves no more than what their caller does once for it."""
 
     @property
     def lanes(self) -> Sequence[Lane]:

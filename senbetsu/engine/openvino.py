@@ -2,7 +2,8 @@
 
 All cores share one part's work badly: small layers wait for each other. So beside the graph that runs one part on all of them
 (it takes least time) the line's engine has streams, one part each on its share of the cores, which carry more parts a second
-than any batch on all cores: benchmarks/streams.py.
+than any batch on all cores: benchmarks/streams.py. A stream takes some parts at a time, so that its caller can do for all of
+them together what it does beside the network.
 """
 
 import os
@@ -19,6 +20,7 @@ from senbetsu.backbone import Backbone
 from senbetsu.engine.graph import MakesNetwork, openvino_model
 from senbetsu.engine.interface import EngineFault, Lane, Scores, scores_of
 from senbetsu.engine.quantised import QuantisedMaps
+from senbetsu.scoring import OUTPUTS
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -40,21 +42,29 @@ def cores_to_use() -> int:
     return len({path.read_text() if path.exists() else str(path) for path in siblings})
 
 
-class Stream:
-    """One part at a time, on its share of the cores. See senbetsu.engine.interface.Lane."""
+IN_TURN = 4
+"""Most parts that a stream takes at a time."""
 
-    def __init__(self, request: ov.InferRequest, input_size: int) -> None:
-        self.inputs: NDArray[np.uint8] = np.zeros((1, input_size, input_size, 3), np.uint8)
-        request.set_input_tensor(ov.Tensor(self.inputs, shared_memory=True))
-        request.infer()
-        self._request = request
-        self._outputs: NDArray[np.float32] = request.get_output_tensor(0).data
+
+class Stream:
+    """One part after the other, on its share of the cores. See senbetsu.engine.interface.Lane."""
+
+    def __init__(self, requests: Sequence[ov.InferRequest], input_size: int) -> None:
+        """`requests` of one compiled model with a stream, one for each part that is taken at a time."""
+        self.inputs: NDArray[np.uint8] = np.zeros((len(requests), input_size, input_size, 3), np.uint8)
+        self._outputs: NDArray[np.float32] = np.zeros((len(requests), len(OUTPUTS)), np.float32)
+        self._requests = requests
+        for row, request in enumerate(requests):
+            request.set_input_tensor(ov.Tensor(self.inputs[row : row + 1], shared_memory=True))
+            request.set_output_tensor(ov.Tensor(self._outputs[row : row + 1], shared_memory=True))
+            request.infer()
 
     def run(self, count: int) -> Scores:
-        """Score the part. Raises EngineFault."""
-        self._outputs.fill(np.nan)  # so that a run which wrote nothing would not pass this part by the one before
+        """Score the first `count` rows of `inputs`. Raises EngineFault."""
+        self._outputs.fill(np.nan)  # so that a run which wrote nothing would not pass a part by the one before
         try:
-            self._request.infer()
+            for row in range(count):
+                self._requests[row].infer()
         except RuntimeError as error:
             raise EngineFault(f"OpenVINO: {error}") from error
         return scores_of(self._outputs[:count])
@@ -64,7 +74,8 @@ class CompiledGraph:
     """A network compiled for some batch sizes that read from one shared input buffer.
 
     `inputs` (batch_sizes[-1], S, S, 3) uint8; `run` gives views of the outputs, overwritten by the next run. `streams` are
-    empty, or at least two; then the only batch size is 1.
+    empty, or at least two; then the only batch size is 1, and a stream takes as many parts at a time as the largest would
+    have been, but no more than IN_TURN.
     """
 
     def __init__(
@@ -114,7 +125,10 @@ class CompiledGraph:
             own = {**properties, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": share, "ENABLE_CPU_PINNING": False}
             with ThreadPoolExecutor(cores_to_use()) as pool:
                 compiled_each = list(pool.map(lambda _: core.compile_model(model, "CPU", own), range(streams)))
-            self.streams = tuple(Stream(each.create_infer_request(), input_size) for each in compiled_each)
+            rows = range(min(IN_TURN, max(batch_sizes)))
+            self.streams = tuple(
+                Stream([each.create_infer_request() for _ in rows], input_size) for each in compiled_each
+            )
         # One look-up on the hot path: how many parts -> which captured size.
         self._size_of = [next(s for s in self.batch_sizes if s >= max(n, 1)) for n in range(self.batch_sizes[-1] + 1)]
 
@@ -134,6 +148,7 @@ class OpenVINOEngine:
     """See senbetsu.engine.interface.Engine."""
 
     kind = "openvino"
+    in_turn: bool
 
     def __init__(
         self,
@@ -152,6 +167,7 @@ class OpenVINOEngine:
         if (precision == "int8") != (quantised is not None):
             raise ValueError(f"precision {precision} and quantised = {quantised} do not go together")
         computed_in = precision if quantised is None else quantised.rest
+        self.in_turn = streams > 1
         self._graph = CompiledGraph(
             network, constants, backbone, computed_in, threads, batch_sizes, quantised=quantised, streams=streams
         )

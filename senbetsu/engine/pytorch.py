@@ -113,6 +113,7 @@ class TorchEngine:
     """
 
     kind = "torch"
+    in_turn = False
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class StandInEngine:
     """See senbetsu.engine.Engine."""
 
     kind, precision, device = "stand-in", "fp32", "none"
+    in_turn = False
 
     def __init__(self, max_batch: int = 8, delay_ms: float = 0.0) -> None:
         self.batch_sizes = (1, max_batch)

@@ -55,11 +55,11 @@ def rest_of(lines: list[list[Part]], split: Split[Part]) -> list[list[Part]]:
     return [line[count:] for line, count in zip(lines, split.taken, strict=True)]
 
 
-@given(lines_of_parts, st.integers(1, 8), st.integers(0, 200), speeds)
+@given(lines_of_parts, st.integers(1, 8), st.integers(0, 200), speeds, st.integers(1, 5))
 def test_taken_batch_after_batch_every_part_comes_out_once_and_each_line_in_order(
-    lines: list[list[Part]], max_batch: int, now_ns: int, speed: Speed
+    lines: list[list[Part]], max_batch: int, now_ns: int, speed: Speed, backlog: int
 ) -> None:
-    policy = BatchPolicy(max_batch, 0)
+    policy = BatchPolicy(max_batch, 0, backlog)
     judged, late, given_up, left = list[Part](), list[Part](), list[Part](), lines
     while any(left):
         split = policy.split(left, now_ns, speed)
@@ -92,6 +92,19 @@ def test_a_batch_holds_as_many_of_each_line_as_there_are_or_as_of_any_other(
     counts = [sum(part.name // 100 == number for part in split.batch) for number in range(len(lines))]
     for line, count in zip(lines, counts, strict=True):
         assert count == len(line) or count >= max(counts) - 1
+
+
+@given(lines_of_parts, st.integers(1, 8), st.integers(2, 12))
+def test_where_a_batch_is_judged_in_turn_it_grows_with_what_waits(
+    lines: list[list[Part]], max_batch: int, backlog: int
+) -> None:
+    policy = BatchPolicy(max_batch, 50, backlog)
+    count = len(all_of(lines))
+    batch = policy.split(lines, -1, FREE).batch
+    assert len(batch) == min(count, max_batch, max(1, count // backlog))
+    # The first of it waits for the others' turns: for less than one in `backlog` of those that wait.
+    assert (len(batch) - 1) * backlog < count
+    assert policy.close_at_ns(lines, FREE) == 0  # nothing is held for company
 
 
 @given(lines_of_parts, st.integers(1, 8), st.integers(0, 200), speeds)
@@ -194,12 +207,13 @@ gaps = st.lists(st.integers(0, 12), min_size=1, max_size=100)
     st.integers(1, 8),
     st.integers(1, 4),
     st.integers(20, 120),
+    st.integers(1, 5),
 )
 def test_however_many_parts_come_those_that_are_judged_are_judged_in_time(
-    gaps_ns: list[list[int]], max_batch: int, base_ns: int, part_ns: int, deadline_ns: int
+    gaps_ns: list[list[int]], max_batch: int, base_ns: int, part_ns: int, deadline_ns: int, backlog: int
 ) -> None:
     cameras = [arrivals(number, some, deadline_ns) for number, some in enumerate(gaps_ns)]
-    line = Line(BatchPolicy(max_batch, 5), Speed(base_ns, part_ns))
+    line = Line(BatchPolicy(max_batch, 5, backlog), Speed(base_ns, part_ns))
     line.run(cameras)
     assert sorted(part.name for part in line.answered + line.given_up) == [part.name for part in all_of(cameras)]
     for number in range(len(cameras)):
@@ -209,10 +223,10 @@ def test_however_many_parts_come_those_that_are_judged_are_judged_in_time(
 
 @given(
     st.lists(st.integers(0, 3), min_size=50, max_size=200), st.lists(st.integers(0, 9), min_size=1, max_size=4),
-    st.integers(1, 8), st.integers(1, 8), st.integers(1, 4),
+    st.integers(1, 8), st.integers(1, 8), st.integers(1, 4), st.integers(1, 5),
 )  # fmt: skip
 def test_a_camera_that_is_too_fast_costs_none_of_the_others_a_part(
-    flood_ns: list[int], extra_ns: list[int], max_batch: int, base_ns: int, part_ns: int
+    flood_ns: list[int], extra_ns: list[int], max_batch: int, base_ns: int, part_ns: int, backlog: int
 ) -> None:
     """Each of the others has a part no more often than the engine can see one of every camera, one by one."""
     speed = Speed(base_ns, part_ns)
@@ -221,7 +235,7 @@ def test_a_camera_that_is_too_fast_costs_none_of_the_others_a_part(
     deadline_ns = 2 * round_ns + speed.p99_ns(max_batch)
     flood = arrivals(0, flood_ns, deadline_ns)
     calm = [arrivals(n, [round_ns + extra] * 12, deadline_ns) for n, extra in enumerate(extra_ns, 1)]
-    line = Line(BatchPolicy(max_batch, 0), speed)
+    line = Line(BatchPolicy(max_batch, 0, backlog), speed)
     line.run([flood, *calm])
     assert {part.name for part in all_of(calm)} <= {part.name for part in line.answered}
 

@@ -29,6 +29,7 @@ class GreyEngine:
     """Scores the mean grey / 100; `drift` is added to every score after the first run."""
 
     kind, precision, device, batch_sizes = "grey", "fp32", "none", (1, 4)
+    in_turn = False
 
     def __init__(self, drift: float = 0.0, first: float = 0.0) -> None:
         self.inputs = np.zeros((4, 8, 8, 3), np.uint8)

@@ -16,7 +16,7 @@ from daemon.progress import Progress
 from daemon.queue import FrameQueue, WaitingFrame
 from senbetsu.camera import Frame
 from senbetsu.config import Config
-from senbetsu.engine import Lane, Scores
+from senbetsu.engine import Scores
 from senbetsu.judge import Judge
 from senbetsu.metrics import DAEMON_METRICS, Metrics
 from senbetsu.verdict import Reason
@@ -28,19 +28,21 @@ WAIT_S = 20
 class OneLane:
     """Scores the mean grey / 100, and says who judged; a picture of 99 is held until it is let go."""
 
-    def __init__(self, name: str, judged: list[tuple[str, int]], let_go: threading.Event) -> None:
-        self.inputs = np.zeros((1, 8, 8, 3), np.uint8)
+    def __init__(self, name: str, judged: list[tuple[str, int]], let_go: threading.Event, rows: int = 1) -> None:
+        self.inputs = np.zeros((rows, 8, 8, 3), np.uint8)
+        self.batches: list[int] = []
         self._name, self._judged, self._let_go = name, judged, let_go
         self._free = threading.Lock()
         self.offset = 0.0
 
     def run(self, count: int) -> Scores:
         assert self._free.acquire(blocking=False), f"{self._name} is used by two threads"
-        grey = int(self.inputs[0, 0, 0, 0])
-        self._judged.append((self._name, grey))
-        if grey == 99:
+        greys = self.inputs[:count, 0, 0, 0]
+        self._judged += [(self._name, int(grey)) for grey in greys]
+        self.batches.append(count)
+        if 99 in greys:
             assert self._let_go.wait(WAIT_S)
-        score = np.full(count, grey / 100 + self.offset, np.float32)
+        score = greys.astype(np.float32) / 100 + self.offset
         self._free.release()
         return Scores(score, score, score)
 
@@ -49,15 +51,16 @@ class Laned(OneLane):
     """Two lanes, and itself for a part that is alone."""
 
     kind, precision, device, batch_sizes = "laned", "fp32", "none", (1,)
+    in_turn = True
 
     def __init__(self) -> None:
         self.judged: list[tuple[str, int]] = []
         self.let_go = threading.Event()
         super().__init__("whole", self.judged, self.let_go)
-        self._lanes = (OneLane("lane", self.judged, self.let_go), OneLane("lane", self.judged, self.let_go))
+        self._lanes = tuple(OneLane("lane", self.judged, self.let_go, 4) for _ in range(2))
 
     @property
-    def lanes(self) -> tuple[Lane, ...]:
+    def lanes(self) -> tuple[OneLane, ...]:
         return self._lanes
 
 
@@ -69,7 +72,7 @@ class Line:
         self.book = Book(loaded.judged_by)
         self.published: list[Outcome] = []
         self.outbox = Outbox(self.book, self.published.append)
-        self.frames = FrameQueue({"cam1": 200}, BatchPolicy(1, 0))
+        self.frames = FrameQueue({"cam1": 200}, BatchPolicy.of(self.engine, 0))
         self.progress = Progress({}, 10**9, 10**9)
         self.deaths: list[str] = []
         self.died = threading.Event()
@@ -168,6 +171,12 @@ def test_of_parts_that_wait_together_each_is_judged_once_with_its_own_score() ->
     outcomes = line.outcomes(150)
     line.end()
     assert line.deaths == []
+    assert {count for lane in line.engine.lanes for count in lane.batches} == {
+        1,
+        2,
+        3,
+        4,
+    }  # fewer as the line grows short
     assert sorted((o.look.trigger, round(100 * o.score)) for o in outcomes) == [(n, n % 90) for n in range(150)]
     assert ("lane", 0) in line.engine.judged
 
@@ -176,7 +185,6 @@ def test_lanes_and_the_whole_engine_are_each_looked_after_while_no_part_comes() 
     for wrong in (None, 0, 1):
         line = Line(idle_s=0.01)
         judges_by = line.engine if wrong is None else line.engine.lanes[wrong]
-        assert isinstance(judges_by, OneLane)
         judges_by.offset = 0.5
         line.judging.start()
         assert line.died.wait(WAIT_S)

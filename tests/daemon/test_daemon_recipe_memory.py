@@ -30,6 +30,7 @@ FAR_NS = 1 << 62
 
 class Engine:
     kind, precision, device, batch_sizes = "none", "fp32", "none", (1,)
+    in_turn = False
 
     def __init__(self) -> None:
         self.inputs = np.zeros((1, 8, 8, 3), np.uint8)

@@ -18,12 +18,13 @@ def test_the_quantile_is_that_of_the_last_batches(durations: list[int]) -> None:
     assert times.p99_ns(2) == last[min(len(last), math.ceil(Fraction(995, 1000) * (len(last) + 1))) - 1]
 
 
-def test_a_count_is_padded_to_a_captured_size_and_an_unknown_size_lasts_as_long_as_the_smaller_one() -> None:
+def test_a_count_is_padded_to_a_captured_size_and_an_unknown_size_takes_its_parts_share_of_the_smaller_one() -> None:
     times = RunTimes((1, 2, 4))
     assert times.p99_ns(4) == 0
     times.observe(1, 10)
-    times.observe(3, 40)
-    assert [times.p99_ns(count) for count in (1, 2, 3, 4)] == [10, 10, 40, 40]
+    assert [times.p99_ns(count) for count in (1, 2, 3, 4)] == [10, 20, 40, 40]
+    times.observe(3, 25)
+    assert [times.p99_ns(count) for count in (1, 2, 3, 4)] == [10, 20, 25, 25]
 
 
 def test_one_hiccup_in_many_does_not_make_the_engine_slow() -> None:

@@ -142,6 +142,7 @@ class SceneEngine:
     """The score is the mean grey / 100: under 100 passes. See senbetsu.engine.Engine."""
 
     kind, precision, device = "stand-in", "fp32", "none"
+    in_turn = False
 
     def __init__(self, scene: Scene, max_batch: int = 8) -> None:
         self.batch_sizes: tuple[int, ...] = (1, max_batch)

@@ -2,9 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -13,7 +13,7 @@ from senbetsu.backbone import Backbone
 from senbetsu.config import EngineSection, load_config
 from senbetsu.embedding import load_embedding
 from senbetsu.engine import EngineChoice, Lane, batch_sizes_up_to, build_engine, choose_engine, streams_of
-from senbetsu.engine.openvino import OpenVINOEngine, Stream, cpu_has_bf16
+from senbetsu.engine.openvino import IN_TURN, OpenVINOEngine, Stream, cpu_has_bf16
 from senbetsu.engine.pytorch import TorchEngine
 from senbetsu.errors import ArtifactError, ConfigError
 from senbetsu.fitting import fit
@@ -97,19 +97,13 @@ def test_streams_judge_at_the_same_time_and_give_the_scores_of_the_whole_engine(
 ) -> None:
     engine = build_engine(profile.scorer, backbone, OPENVINO, 0, (1, 8), streams=2)
     assert engine.batch_sizes == (1,)
-    assert len(engine.lanes) == 2
+    assert [len(lane.inputs) for lane in engine.lanes] == [IN_TURN, IN_TURN]
     expected = scores_of(engine, pictures, 1)
 
-    def all_of_them(lane: Lane) -> np.ndarray:
-        rows = []
-        for picture in pictures:
-            fit(picture, lane.inputs[0])
-            rows.append(np.stack(lane.run(1), 1).copy())
-        return np.concatenate(rows)
-
     with ThreadPoolExecutor(2) as threads:
-        for scores in threads.map(all_of_them, engine.lanes):
-            np.testing.assert_allclose(scores, expected, rtol=1e-4)
+        for at_a_time in (1, 3, IN_TURN):
+            for scores in threads.map(lambda lane: scores_of(lane, pictures, at_a_time), engine.lanes):  # noqa: B023
+                np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -140,18 +134,21 @@ def test_a_run_that_writes_nothing_gives_no_score_of_the_part_before() -> None:
     class WritesOnce:
         """Stands in for a request of OpenVINO's that says it ran and did not."""
 
-        def __init__(self) -> None:
-            self.rows = np.ones((1, 4), np.float32)
+        written = False
 
-        def set_input_tensor(self, tensor: object) -> None: ...
+        def set_input_tensor(self, tensor: ov.Tensor) -> None: ...
 
-        def get_output_tensor(self, index: int) -> SimpleNamespace:
-            return SimpleNamespace(data=self.rows)
+        def set_output_tensor(self, tensor: ov.Tensor) -> None:
+            self.out = tensor
 
-        def infer(self) -> None: ...
+        def infer(self) -> None:
+            if not self.written:
+                self.out.data[:] = 1
+            self.written = True
 
-    stream = Stream(WritesOnce(), 8)
-    score, metric, novelty = stream.run(1)
+    stream = Stream([WritesOnce(), WritesOnce()], 8)
+    assert not np.isnan(stream._outputs).any()
+    score, metric, novelty = stream.run(2)
     assert np.isnan([*score, *metric, *novelty]).all()
 
 

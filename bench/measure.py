@@ -130,9 +130,9 @@ def _something(parts_per_s: float) -> float:
 
 
 def _outstanding(judge: Judge) -> int:
-    """Parts under way that keep the engine busy: enough wait for it while others are on their way to the client and back."""
+    """Parts under way that keep the engine busy, in full batches, while others are on their way to the client and back."""
     batch = len(judge.engine.lanes[0].inputs)
-    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * max(24, 4 * batch))
+    return min(MOST_OUTSTANDING, len(judge.engine.lanes) * max(24, 6 * batch))
 
 
 def _bar(steps: int) -> "tqdm[Any]":

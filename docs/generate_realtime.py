@@ -24,12 +24,12 @@ On a CPU the daemon judges as many parts at the same time as there are cores (`e
 load chooses: a part that finds the engine at rest, for as long as it last worked, has the graph that runs on all cores, and
 takes least time; one that had to wait, or comes sooner or beside others, is taken by one of the streams. All give the same
 scores. A stream computes one part after the other: parts leave it sooner than a batch that all of them wait for, and none is
-padded. Where many wait it takes up to four at a time, fits, computes and publishes them together: what the daemon itself does
-for a part is Python that the network has driven out of the core's cache, and is done for all four while it is there. It takes
-one more for every four that wait for each stream, so that no result waits for its company by more than a quarter of what the
-last of the line has to wait for anyway, and a few parts that come together are each published at once. One core judges batches
-(`engine.streams` set to 1 does so too), and so does a GPU: one for every two cores at the same time (2 to 8), so that some are
-filled and uploaded while others are computed. Making a frame of 1024 x 1024 pixels small takes {shrink_ms:.2f} ms
+padded. Where many wait it takes up to eight at a time, fits, computes and publishes them together: what the daemon itself does
+for a part is Python that the network has driven out of the core's cache, and is done for all of them while it is there. It
+takes one more for every four that wait for each stream, so that no result waits for its company by more than a quarter of what
+the last of the line has to wait for anyway, and a few parts that come together are each published at once. One core judges
+batches (`engine.streams` set to 1 does so too), and so does a GPU: one for every two cores at the same time (2 to 8), so that
+some are filled and uploaded while others are computed. Making a frame of 1024 x 1024 pixels small takes {shrink_ms:.2f} ms
 (`benchmarks/fit.py`, on two cores), which a GPU may well have to wait for; on a GPU none of this was measured yet.
 
 Where all cores are busy, a thread that is woken waits for one, and what it then takes is missing elsewhere. So a stream's thread

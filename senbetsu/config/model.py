@@ -46,7 +46,7 @@ class EngineSection(Section):
     """On the line: with openvino, parts judged at the same time, each on its share of the cores; 0: one a core, at most 16.
     On CUDA, batches under way at the same time; 0: one for every two cores, 2 to 8."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 8
-    """Most parts in one batch, padded to 1, 2, 4, 8, ... up to this; openvino's streams take up to 4 of these one by one."""
+    """Most parts in one batch, padded to 1, 2, 4, 8, ... up to this; openvino's streams take up to 8 of these one by one."""
 
 
 class TrainSection(Section):

@@ -42,7 +42,7 @@ def cores_to_use() -> int:
     return len({path.read_text() if path.exists() else str(path) for path in siblings})
 
 
-IN_TURN = 4
+IN_TURN = 8
 """Most parts that a stream takes at a time."""
 
 

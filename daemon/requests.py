@@ -59,15 +59,19 @@ class Requests:
         self._triggers = {name: metrics.counter("triggers_total", name) for name in captures}
 
     def answer_some(self) -> bool:
-        """Some that wait; True if there may be more. A REQ client's empty delimiter comes back, a DEALER has none."""
-        for _ in range(REQUESTS_A_TURN):
-            if not has_message(self._router):
-                return False
-            *envelope, payload = self._router.recv_multipart(zmq.NOBLOCK)
-            answer = self._answer(payload, tuple(envelope))
+        """Some that wait; True if there may be more. A REQ client's empty delimiter comes back, a DEALER has none.
+
+        First all are taken, then their frames are ordered, then the answers go: each message that comes or goes lets other
+        threads run, and no frame should wait for that of the answer to another part's trigger.
+        """
+        taken = list[list[bytes]]()
+        while len(taken) < REQUESTS_A_TURN and has_message(self._router):
+            taken.append(self._router.recv_multipart(zmq.NOBLOCK))
+        answers = [(envelope, self._answer(payload, tuple(envelope))) for *envelope, payload in taken]
+        for envelope, answer in answers:
             if answer is not None:
                 self._router.send_multipart([*envelope, answer.encode()])
-        return True
+        return len(taken) == REQUESTS_A_TURN
 
     def send(self, answers: Iterable[tuple[Envelope, Answer]]) -> None:
         """Those that were not known at once."""
